@@ -46,9 +46,7 @@ def is_write(op_type: str) -> bool:
 
 def ignores_value(op_type: str) -> bool:
     """Tells whether nothing computed depends on the values that an op of this type reads."""
-    return is_write(op_type) or op_type in _REPORTS or op_type in _SHAPE_ONLY or op_type.endswith("Summary") or (
-        op_type.endswith("SummaryV2")
-    )
+    return is_write(op_type) or op_type in _REPORTS | _SHAPE_ONLY or op_type.endswith(("Summary", "SummaryV2"))
 
 
 class Kinds:
@@ -100,8 +98,8 @@ class Effects:
     """Decides, edge by edge, whether a reader of a weight leads to the model's computation.
 
     A reader is raw where everything it leads to is a write to a variable, a report (summary, save), the
-    optimizer's computation, or a regularizer: a value in the regularization-losses collection, or a scalar computed from variables alone
-    that is added to something computed from data.
+    optimizer's computation, or a regularizer: a value in the regularization-losses collection, or a scalar
+    computed from variables alone that is added to something computed from data.
     """
 
     def __init__(
@@ -126,7 +124,7 @@ class Effects:
             return frozenset({Effect.DATA})
         if ignores_value(node.op_type) or edge.op in self._view.masks or edge.op in self._optimizer:
             return frozenset({Effect.RAW})
-        carries_on = node.op_type in ("Switch", "Enter") and edge.index == 0
+        carries_on = node.op_type in ("Switch", "Enter") and edge.port == 0
         if self._kinds.of(edge.op) is Kind.DATA and not carries_on:
             is_scalar = self._view.tensor_shape(edge.tensor) in ((), None)
             joins_loss = node.op_type in _ADDITIVE and is_scalar

@@ -4,7 +4,7 @@ The magnitude criterion and the schedule are Zhu & Gupta (2017). Sparsity and co
 operation by operation as tf.contrib.model_pruning does, so that with distinct magnitudes its masks are ours.
 """
 
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -59,7 +59,7 @@ def build_update(
         def update() -> Any:
             sparsity = sparsity_tensor(spec, step)
             select: Dict[Any, Callable[..., Any]] = {}
-            assigns = []
+            assigns: List[Any] = []
             for item in masked:
                 dtype = item.weight.dtype.base_dtype
                 if dtype not in select:
@@ -120,7 +120,6 @@ def _selection(dtype: Any) -> Callable[..., Any]:
     # Half precision widens exactly, and has no kernel for every op below.
     work = dtype if dtype in (tf.float32, tf.float64) else tf.float32
 
-    @tf_compat.Defun(dtype, tf.float32, func_name=f"graph_masker_select_{dtype.name}")
     def select(weight: Any, sparsity: Any) -> Tuple[Any, Any]:
         magnitude = tf.reshape(tf.abs(tf.cast(weight, work)), [-1])
         kept = kept_entries_tensor(tf.size(magnitude), sparsity)
@@ -132,8 +131,7 @@ def _selection(dtype: Any) -> Callable[..., Any]:
         mask = tf.logical_or(above, tf.logical_and(equal, is_early))
         return tf.reshape(tf.cast(mask, dtype), tf.shape(weight)), tf.cast(threshold, dtype)
 
-    chosen: Callable[..., Any] = select
-    return chosen
+    return tf_compat.as_function(select, f"graph_masker_select_{dtype.name}", (dtype, tf.float32))
 
 
 def _assign(item: MaskedVariable, select: Callable[..., Any], sparsity: Any) -> Tuple[Any, Any]:

@@ -49,9 +49,7 @@ def auto_mask(
 
 def auto_mask_estimator(estimator: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES) -> Any:
     """Returns a copy of an Estimator (same class, directory, configuration) with its model_fn masked."""
-    return tf_compat.estimator_with(
-        estimator, auto_mask(tf_compat.estimator_model_fn(estimator), spec, rules)
-    )
+    return tf_compat.estimator_with(estimator, auto_mask(tf_compat.estimator_model_fn(estimator), spec, rules))
 
 
 def _masked_function(model_fn: ModelFn, masking: "_Masking") -> ModelFn:
@@ -68,7 +66,7 @@ def _masked_function(model_fn: ModelFn, masking: "_Masking") -> ModelFn:
         return masking.run(given.get("mode"), given.get("config"), args, kwargs)
 
     functools.update_wrapper(masked_model_fn, model_fn, updated=())
-    setattr(masked_model_fn, "__signature__", signature)
+    masked_model_fn.__dict__["__signature__"] = signature
     setattr(masked_model_fn, _MARK, masking)
     return masked_model_fn
 
@@ -114,7 +112,10 @@ class _Masking:
     def _report(self, plan: MaskPlan, mode: Any, config: Any) -> None:
         tf.logging.info(
             "graph_masker: %s graph: %d weights masked (%d entries), %d variables left dense",
-            mode, len(plan.sites), plan.entries, len(plan.skips),
+            mode,
+            len(plan.sites),
+            plan.entries,
+            len(plan.skips),
         )
         if self._on_plan is not None:
             self._on_plan(plan, str(mode), config)
@@ -179,9 +180,13 @@ def _default_saver(config: Any, is_training: bool) -> Any:
     """The saver that an Estimator makes where model_fn brings none."""
     if not is_training:
         return tf.train.Saver(sharded=True, allow_empty=True)
-    kept = {} if config is None else {
-        "max_to_keep": config.keep_checkpoint_max,
-        "keep_checkpoint_every_n_hours": config.keep_checkpoint_every_n_hours,
-    }
+    kept = (
+        {}
+        if config is None
+        else {
+            "max_to_keep": config.keep_checkpoint_max,
+            "keep_checkpoint_every_n_hours": config.keep_checkpoint_every_n_hours,
+        }
+    )
     # Built when the session is made, so that variables made after model_fn are in it.
     return tf.train.Saver(sharded=True, defer_build=True, save_relative_paths=True, **kept)

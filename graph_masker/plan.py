@@ -79,13 +79,10 @@ class MaskPlan:
     def to_json(self) -> str:
         """Returns the plan as JSON text; `from_json` takes it back."""
         values = {
-            "sites": [asdict(site) for site in self.sites],
+            "sites": [_plain(site) for site in self.sites],
             "skips": [asdict(skip) for skip in self.skips],
             "spec": self.spec.to_dict() if self.spec is not None else None,
         }
-        for site, plain in zip(self.sites, values["sites"] or ()):
-            plain["consumers"] = [consumer._asdict() for consumer in site.consumers]
-            plain["reads"] = [read._asdict() for read in site.reads]
         return json.dumps(values, indent=2)
 
     @classmethod
@@ -104,6 +101,14 @@ class MaskPlan:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise PlanError(f"expected a mask plan in JSON, found something else: {error!r}") from error
+
+
+def _plain(site: Site) -> Dict[str, Any]:
+    return {
+        **asdict(site),
+        "consumers": [consumer._asdict() for consumer in site.consumers],
+        "reads": [read._asdict() for read in site.reads],
+    }
 
 
 def _site(plain: Dict[str, Any]) -> Site:

@@ -55,9 +55,7 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
             absent = _absent(state, save_path) if helper else set()
             if not absent:
                 return original(sess, save_path)
-            tf.logging.warning(
-                "graph_masker: %s holds no %s; masks start at one", save_path, _summary(sorted(absent))
-            )
+            tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(sorted(absent)))
             if helper[0] is not None:
                 helper[0].restore(sess, save_path)
             _load_state(sess, save_path, state, absent)

@@ -19,11 +19,11 @@ _CONTROL_FLOW = frozenset({"Enter", "Switch", "RefEnter", "RefSwitch"})
 
 
 class Consumer(NamedTuple):
-    """An op that reads the weight at input `index`; `backward` where autodiff made it."""
+    """An op that reads the weight at input `port`; `backward` where autodiff made it."""
 
     op: OpName
     op_type: str
-    index: int
+    port: int
     backward: bool
 
 
@@ -224,23 +224,22 @@ class _Finder:
                 if other not in backward and forward not in backward and self._is_adjoint(forward, rule, other):
                     backward.add(other)
         nodes = self._view.nodes
-        return tuple(
-            Consumer(edge.op, nodes[edge.op].op_type, edge.index, edge in backward) for edge, _ in pairs
-        )
+        return tuple(Consumer(edge.op, nodes[edge.op].op_type, edge.port, edge in backward) for edge, _ in pairs)
 
     def _is_adjoint(self, forward: Edge, rule: WeightRule, other: Edge) -> bool:
         adjoint, nodes = rule.adjoint, self._view.nodes
         first, second = nodes[forward.op], nodes[other.op]
         if adjoint is None or second.op_type != adjoint.data_op or second.order <= first.order:
             return False
-        data = first.inputs[rule.data_input if rule.data_input is not None else 1 - forward.index]
+        data = first.inputs[rule.data_input if rule.data_input is not None else 1 - forward.port]
         grad_input = adjoint.data_op_grad_input
-        grad = second.inputs[grad_input if grad_input is not None else 1 - other.index]
+        grad = second.inputs[grad_input if grad_input is not None else 1 - other.port]
         for edge in self._view.edges_from(grad.op, grad.output):
             node = nodes[edge.op]
-            if node.op_type == adjoint.weight_op and edge.op not in (forward.op, other.op):
-                if {node.inputs[index] for index in adjoint.weight_op_inputs} == {data, grad}:
-                    return True
+            if node.op_type != adjoint.weight_op or edge.op in (forward.op, other.op):
+                continue
+            if {node.inputs[index] for index in adjoint.weight_op_inputs} == {data, grad}:
+                return True
         return False
 
     def _why_not(self, variable: OpName) -> Unmasked:
@@ -283,7 +282,9 @@ class _Reads:
             elif ignores_value(node.op_type):
                 self._raw.append(edge.op)
             else:
-                raise _Refusal(edge.op, f"{node.op_type} '{edge.op}' takes the variable's handle and would bypass the mask")
+                raise _Refusal(
+                    edge.op, f"{node.op_type} '{edge.op}' takes the variable's handle and would bypass the mask"
+                )
 
     def _from_value(self, read: TensorRef, carrier: TensorRef, shared: bool) -> None:
         """Follows a raw value. `carrier` equals `read` bit for bit; what leaves it can move to read's product."""
@@ -296,7 +297,7 @@ class _Reads:
             elif edge.op in self._view.masks:
                 continue
             elif found == {Effect.DATA}:
-                self._reads.setdefault(read, (shared, []))[1].append((edge.op, edge.index))
+                self._reads.setdefault(read, (shared, []))[1].append((edge.op, edge.port))
             elif Effect.DATA not in found:
                 self._raw.append(edge.op)
             elif node.op_type in self._aliases:

@@ -12,7 +12,6 @@ import yaml
 from graph_masker.errors import SpecError
 
 
-
 @dataclass(frozen=True)
 class PruningSpec:
     """A pruning schedule and the weights it applies to.

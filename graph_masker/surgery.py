@@ -1,8 +1,8 @@
 """Applies a plan to a graph: adds masks, thresholds and products, and moves edges. Nothing is renamed or removed.
 
-    before   weights -> read ------------------------> Conv2D
-    after    weights -> read -> masked_weight (Mul) -> Conv2D
-                        mask ---^
+before   weights -> read ------------------------> Conv2D
+after    weights -> read -> masked_weight (Mul) -> Conv2D
+                    mask ---^
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
             raise SurgeryError(f"{name}: expected a free name for {site.variable}, found an op of that name")
     edges = {(op, index) for read in site.reads for op, index in read.reroutes}
     for consumer in site.consumers:
-        if consumer.backward and (consumer.op, consumer.index) in edges:
+        if consumer.backward and (consumer.op, consumer.port) in edges:
             raise SurgeryError(
                 f"{site.variable}: {consumer.op_type} '{consumer.op}' belongs to gradients that exist already; "
                 "mask the graph before its gradients are built"
@@ -81,9 +81,7 @@ def _op_names(graph: Any, name: str) -> Tuple[str, ...]:
         return ()
 
 
-def _mask_site(
-    graph: Any, site: Site, variables: Dict[str, Any], moved: List[Tuple[Any, int, Any]]
-) -> MaskedVariable:
+def _mask_site(graph: Any, site: Site, variables: Dict[str, Any], moved: List[Tuple[Any, int, Any]]) -> MaskedVariable:
     weight = variables[site.variable]
     if site.masked:
         mask, threshold = variables[site.mask], variables[site.threshold]

@@ -11,8 +11,6 @@ from tensorflow_estimator.python.estimator import estimator as estimator_lib
 
 from graph_masker.view import GraphView, TensorRef, build_view
 
-Defun = tf_function.Defun
-
 _READ_COLLECTIONS = (
     "trainable_variables",
     "local_variables",
@@ -41,8 +39,7 @@ def view_of_graph(graph: Any) -> GraphView:
         return None if shape.dims is None else tuple(shape.as_list())
 
     collections = {
-        key: [item.name for item in graph.get_collection(key) if hasattr(item, "name")]
-        for key in _READ_COLLECTIONS
+        key: [item.name for item in graph.get_collection(key) if hasattr(item, "name")] for key in _READ_COLLECTIONS
     }
     return build_view(ops(), collections, attribute, tensor_shape)
 
@@ -105,6 +102,12 @@ def variable_def() -> Any:
     return variable_pb2.VariableDef()
 
 
+def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Callable[..., Any]:
+    """Returns a graph function: each call of it adds one op."""
+    function: Callable[..., Any] = tf_function.Defun(*types, func_name=name)(body)
+    return function
+
+
 def nth_element(values: Any, n: Any) -> Any:
     """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
     return nn_ops.nth_element(values, n)
@@ -123,9 +126,12 @@ def update_input(op: Any, index: int, tensor: Any) -> None:
 @contextlib.contextmanager
 def outside_everything(graph: Any, like: Any) -> Iterator[None]:
     """New ops go beside op `like`: no name scope, control flow or control dependency applies to them."""
-    with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
-        with graph.colocate_with(like, ignore_existing=True):
-            yield
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(graph.as_default())
+        stack.enter_context(graph.control_dependencies(None))
+        stack.enter_context(graph.name_scope(None))
+        stack.enter_context(graph.colocate_with(like, ignore_existing=True))
+        yield
 
 
 @contextlib.contextmanager
@@ -156,7 +162,8 @@ def around_gradients(
         before(list(ys) if isinstance(ys, (list, tuple)) else [ys])
         first = graph._next_id_counter
         result = original(ys, xs, *args, **kwargs)
-        after([graph._nodes_by_id[number].name for number in range(first + 1, graph._next_id_counter + 1)])
+        numbers = range(first + 1, graph._next_id_counter + 1)
+        after([graph._nodes_by_id[number].name for number in numbers if number in graph._nodes_by_id])
         return result
 
     gradients_util._GradientsHelper = helper

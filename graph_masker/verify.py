@@ -69,7 +69,7 @@ def _check_consumers(view: GraphView, site: Site) -> None:
     """The weight input of each consumer must meet a product before it meets the variable."""
     products = set(_products(view, site))
     for consumer in site.consumers:
-        stack = [view.nodes[consumer.op].inputs[consumer.index].op]
+        stack = [view.nodes[consumer.op].inputs[consumer.port].op]
         seen: Set[OpName] = set()
         met = False
         while stack:

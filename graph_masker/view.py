@@ -28,11 +28,11 @@ class TensorRef(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """One input of one op: `tensor` flows into input `index` of `op`."""
+    """One input of one op: `tensor` flows into input `port` of `op`."""
 
     tensor: TensorRef
     op: OpName
-    index: int
+    port: int
 
 
 class Node(NamedTuple):
@@ -95,9 +95,7 @@ class GraphView:
         """Returns the data flow as a networkx DiGraph: nodes are op names with attribute ``op_type``."""
         graph = nx.DiGraph()
         graph.add_nodes_from((node.name, {"op_type": node.op_type}) for node in self.nodes.values())
-        graph.add_edges_from(
-            (source.op, node.name) for node in self.nodes.values() for source in node.inputs
-        )
+        graph.add_edges_from((source.op, node.name) for node in self.nodes.values() for source in node.inputs)
         return graph
 
 
@@ -137,9 +135,7 @@ def _op_names(names: Iterable[str]) -> FrozenSet[OpName]:
     return frozenset(name.split(":")[0] for name in names)
 
 
-def _mask_records(
-    nodes: Mapping[OpName, Node], collections: Mapping[str, List[str]]
-) -> Dict[OpName, MaskRecord]:
+def _mask_records(nodes: Mapping[OpName, Node], collections: Mapping[str, List[str]]) -> Dict[OpName, MaskRecord]:
     """Joins the four index-parallel collections of tf.contrib.model_pruning."""
     names = [collections.get(key, []) for key in ("kernel", "masks", "thresholds", "masked_weights")]
     records = (MaskRecord(*(name.split(":")[0] for name in row)) for row in zip(*names))

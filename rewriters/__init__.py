@@ -12,4 +12,4 @@ Rule = Union[WeightRule, ReadRule]
 
 DEFAULT_RULES: Tuple[Rule, ...] = (*conv.RULES, *depthwise.RULES, *matmul.RULES, *reads.RULES)
 
-__all__ = ["Adjoint", "DEFAULT_RULES", "ReadRule", "Rule", "WeightRule"]
+__all__ = ["DEFAULT_RULES", "Adjoint", "ReadRule", "Rule", "WeightRule"]

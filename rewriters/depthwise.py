@@ -12,8 +12,6 @@ RULES = (
         family="depthwise",
         data_input=0,
         on_request=True,
-        adjoint=Adjoint(
-            "DepthwiseConv2dNativeBackpropInput", 2, "DepthwiseConv2dNativeBackpropFilter", (0, 2)
-        ),
+        adjoint=Adjoint("DepthwiseConv2dNativeBackpropInput", 2, "DepthwiseConv2dNativeBackpropFilter", (0, 2)),
     ),
 )

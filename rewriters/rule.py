@@ -62,5 +62,3 @@ class ReadRule:
     value_input: int = 0
     outputs: Tuple[int, ...] = (0,)
     alias: bool = False
-
-
