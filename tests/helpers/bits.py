@@ -21,7 +21,8 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> List[s
 def assert_same_bits(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Asserts that two mappings hold the same names and the same bytes."""
     lines = differences(found, expected)
-    assert not lines, "\n".join(lines)
+    shown = [*lines[:12], f"... and {len(lines) - 12} more"] if len(lines) > 12 else lines
+    assert not lines, "\n".join(shown)
 
 
 def unsigned_zeros(value: Any) -> Any:
