@@ -52,14 +52,16 @@ def build_update(
         after: ops or tensors that the update waits for: weights and step are read once they have run.
     """
     with graph.as_default(), graph.name_scope("model_pruning/"), graph.control_dependencies(list(after)):
-        # Never cast this read: Grappler moves a narrowing Cast to before the Identity, past `after`, and the update
-        # then sees the step before this one (ref variables, TensorFlow 1.15).
-        step = global_step.read_value()
+        # Grappler moves a narrowing Cast of an Identity to before it, past `after`, and the update would see the step
+        # before this one (ref variables, TensorFlow 1.15). It moves none across the Maximum.
+        step = tf.cast(tf.maximum(global_step.read_value(), 0), tf.int32, name="step")
         with graph.control_dependencies([step]):
-            due = is_due(spec, step, tf.cast(last_update.read_value(), step.dtype))
+            due = is_due(spec, step, last_update.read_value())
+        # Outside the cond, as contrib has it: inside, Grappler folds the 1 - (x + target) of the count into other
+        # constants, and a count that lies halfway between two rounds differently.
+        sparsity = sparsity_tensor(spec, step)
 
         def update() -> Any:
-            sparsity = sparsity_tensor(spec, step)
             select: Dict[Any, Callable[..., Any]] = {}
             assigns: List[Any] = []
             for item in masked:
@@ -68,7 +70,7 @@ def build_update(
                     select[dtype] = _selection(dtype)
                 assigns.extend(_assign(item, select[dtype], sparsity))
             with tf.control_dependencies(assigns):
-                return tf.group(last_update.assign(tf.cast(step, tf.int32)))
+                return tf.group(last_update.assign(step))
 
         return tf.group(tf.cond(due, update, tf.no_op), name="update_masks")
 
@@ -78,15 +80,15 @@ def is_due(spec: PruningSpec, step: Any, last_update: Any) -> Any:
 
     Args:
         spec: the schedule: begin, every `frequency` steps after it, and end.
-        step: int32 or int64 scalar, the global step.
-        last_update: the step of the last update, or below 0, of the same type.
+        step: int32 scalar, the global step.
+        last_update: int32 scalar, the step of the last update, or below 0.
 
     Returns:
         bool scalar. Also true where a scheduled step was jumped over, as several workers can do.
     """
     since_begin = step - spec.begin_step
     latest = spec.begin_step + since_begin // spec.frequency * spec.frequency
-    latest = tf.where(step >= spec.end_step, tf.constant(spec.end_step, step.dtype), latest)
+    latest = tf.where(step >= spec.end_step, tf.constant(spec.end_step, tf.int32), latest)
     return tf.logical_and(since_begin >= 0, last_update < latest)
 
 
