@@ -7,14 +7,15 @@ import pytest
 
 from tests.helpers.bits import assert_same_bits, differences, flip_last_bit
 from tests.oracle.nets import NETS
-from tests.oracle.training import SPEC, STEPS, train_auto_masked, train_hand_masked
+from tests.oracle.training import SPEC, STEPS, train_auto_masked, train_hand_masked, train_with_auto_mask
 
 
+@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
 @pytest.mark.parametrize("name", NETS)
-def test_training_equals_contribs(name: str):
+def test_training_equals_contribs(name: str, use_resource: bool):
     model = NETS[name]
-    theirs = train_hand_masked(model, SPEC)
-    ours = train_auto_masked(model, SPEC, theirs.initial)
+    theirs = train_hand_masked(model, SPEC, use_resource)
+    ours = train_auto_masked(model, SPEC, theirs.initial, use_resource)
     assert_same_bits(ours.flat(), theirs.flat())
     masks = [value for key, value in theirs.steps[-1].items() if key.endswith("/mask")]
     assert masks and all(0.75 < 1 - mask.mean() < 0.85 for mask in masks), "the oracle pruned nothing"
@@ -27,6 +28,10 @@ CONTROL = NETS["slim dense, Adam"]
 @pytest.fixture(scope="module")
 def theirs():
     return train_hand_masked(CONTROL, SPEC)
+
+
+def test_auto_mask_trains_the_same(theirs):
+    assert_same_bits(train_with_auto_mask(CONTROL, SPEC, theirs.initial).flat(), theirs.flat())
 
 
 def test_one_bit_of_one_weight_is_seen(theirs):

@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.contrib import model_pruning
 
 from graph_masker import tf_compat
+from graph_masker.estimator import auto_mask
 from graph_masker.masker import Masker
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.spec import PruningSpec
@@ -52,9 +53,11 @@ class Recording:
         return {f"step {number}: {name}": v for number, step in enumerate(self.steps, 1) for name, v in step.items()}
 
 
-def train_auto_masked(model: Model, spec: Optional[PruningSpec], initial: Optional[Values] = None) -> Recording:
+def train_auto_masked(
+    model: Model, spec: Optional[PruningSpec], initial: Values, use_resource: bool = False
+) -> Recording:
     """Trains the plain net, masked by graph_masker. Without a spec it stays dense."""
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default() as graph, _variables(use_resource):
         if spec is None:
             loss, train_op = _build(model, model.plain)
             return _record(model, graph, loss, [train_op], [], initial)
@@ -65,9 +68,24 @@ def train_auto_masked(model: Model, spec: Optional[PruningSpec], initial: Option
         return _record(model, graph, loss, [train_op, update], [], initial)
 
 
-def train_hand_masked(model: Model, spec: PruningSpec, initial: Optional[Values] = None) -> Recording:
-    """Trains the net made of masked layers; contrib's own update runs after each step."""
+def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values) -> Recording:
+    """Trains the plain net through `auto_mask`, as an Estimator would call it."""
+
+    def model_fn(features: Any, mode: Any) -> Any:
+        assert mode == tf.estimator.ModeKeys.TRAIN
+        tf.train.get_or_create_global_step()
+        loss = model.loss(model.plain, features)
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=model.minimize(loss))
+
     with tf.Graph().as_default() as graph:
+        batch = tf.placeholder(tf.float32, model.batch, name="batch")
+        built = auto_mask(model_fn, spec)(batch, mode=tf.estimator.ModeKeys.TRAIN)
+        return _record(model, graph, built.loss, [built.train_op], [], initial)
+
+
+def train_hand_masked(model: Model, spec: PruningSpec, use_resource: bool = False) -> Recording:
+    """Trains the net made of masked layers; contrib's own update runs after each step."""
+    with tf.Graph().as_default() as graph, _variables(use_resource):
         loss, train_op = _build(model, model.masked)
         hparams = model_pruning.get_pruning_hparams().parse(
             f"begin_pruning_step={spec.begin_step},end_pruning_step={spec.end_step},"
@@ -76,7 +94,11 @@ def train_hand_masked(model: Model, spec: PruningSpec, initial: Optional[Values]
             f"sparsity_function_end_step={spec.end_step},sparsity_function_exponent={spec.exponent}"
         )
         update = model_pruning.Pruning(hparams).conditional_mask_update_op()
-        return _record(model, graph, loss, [train_op], [update], initial)
+        return _record(model, graph, loss, [train_op], [update], None)
+
+
+def _variables(use_resource: bool) -> Any:
+    return tf.variable_scope(tf.get_variable_scope(), use_resource=use_resource)
 
 
 def _build(model: Model, layers: Any) -> Tuple[Any, Any]:
