@@ -7,7 +7,7 @@ import networkx as nx
 from graph_masker import tf_compat
 from graph_masker.errors import VerificationError
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.view import GraphView, OpName, TensorRef, variable_behind
+from graph_masker.view import GraphView, OpName, TensorRef, products_of, variable_behind
 
 
 def verify_masked(graph: Any, plan: MaskPlan, outputs: Iterable[str] = ()) -> None:
@@ -38,9 +38,7 @@ def _tensor(name: str) -> TensorRef:
 
 
 def _products(view: GraphView, site: Site) -> List[OpName]:
-    first = site.masked_weight
-    own = [name for name in view.nodes if name.startswith(f"{first}_") and name[len(first) + 1 :].isdigit()]
-    return [first, *own]
+    return list(products_of(view.nodes, view.readers, site.variable, site.mask))
 
 
 def _check_product(view: GraphView, site: Site) -> None:

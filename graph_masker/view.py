@@ -145,22 +145,25 @@ def _mask_records(
     rows = (MaskRecord(*(name.split(":")[0] for name in row)) for row in zip(*names))
     records = {record.masked_weight: record for record in rows if record.masked_weight in nodes}
     for record in tuple(records.values()):
-        for product in _products(nodes, readers, record):
+        for product in products_of(nodes, readers, record.variable, record.mask):
             records.setdefault(product, record)
     return records
 
 
-def _products(
-    nodes: Mapping[OpName, Node], readers: Mapping[OpName, List[Edge]], record: MaskRecord
+def products_of(
+    nodes: Mapping[OpName, Node], readers: Mapping[OpName, List[Edge]], variable: OpName, mask: OpName
 ) -> Iterator[OpName]:
-    """Yields the ops that multiply a mask and its weight: in a loop or cond a read has a product of its own."""
-    stack = [record.mask]
+    """Yields the ops that multiply a mask and its weight.
+
+    There can be several: a read in a loop or cond has its own, and so has each use of a shared layer of contrib's.
+    """
+    stack = [mask]
     while stack:
         for edge in readers.get(stack.pop(), []):
             node = nodes[edge.op]
             if node.op_type in PLAIN_READS:
                 stack.append(edge.op)
-            elif node.op_type == "Mul" and variable_behind(nodes, node.inputs[1 - edge.port].op) == record.variable:
+            elif node.op_type == "Mul" and variable_behind(nodes, node.inputs[1 - edge.port].op) == variable:
                 yield edge.op
 
 

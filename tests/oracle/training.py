@@ -87,14 +87,19 @@ def train_hand_masked(model: Model, spec: PruningSpec, use_resource: bool = Fals
     """Trains the net made of masked layers; contrib's own update runs after each step."""
     with tf.Graph().as_default() as graph, _variables(use_resource):
         loss, train_op = _build(model, model.masked)
-        hparams = model_pruning.get_pruning_hparams().parse(
-            f"begin_pruning_step={spec.begin_step},end_pruning_step={spec.end_step},"
-            f"pruning_frequency={spec.frequency},initial_sparsity={spec.initial_sparsity},"
-            f"target_sparsity={spec.target_sparsity},sparsity_function_begin_step={spec.begin_step},"
-            f"sparsity_function_end_step={spec.end_step},sparsity_function_exponent={spec.exponent}"
-        )
-        update = model_pruning.Pruning(hparams).conditional_mask_update_op()
+        update = contribs_pruning(spec).conditional_mask_update_op()
         return _record(model, graph, loss, [train_op], [update], None)
+
+
+def contribs_pruning(spec: PruningSpec) -> Any:
+    """Returns contrib's Pruning with the schedule of a spec, for the default graph."""
+    hparams = model_pruning.get_pruning_hparams().parse(
+        f"begin_pruning_step={spec.begin_step},end_pruning_step={spec.end_step},"
+        f"pruning_frequency={spec.frequency},initial_sparsity={spec.initial_sparsity},"
+        f"target_sparsity={spec.target_sparsity},sparsity_function_begin_step={spec.begin_step},"
+        f"sparsity_function_end_step={spec.end_step},sparsity_function_exponent={spec.exponent}"
+    )
+    return model_pruning.Pruning(hparams)
 
 
 def _variables(use_resource: bool) -> Any:
