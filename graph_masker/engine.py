@@ -52,12 +52,16 @@ def build_update(
         after: ops or tensors that the update waits for: weights and step are read once they have run.
     """
     with graph.as_default(), graph.name_scope("model_pruning/"), graph.control_dependencies(list(after)):
-        step, has_begun = read_step(spec, global_step)
+        # Grappler moves a narrowing Cast of an Identity to before it, past `after`, and the update would see the step
+        # before this one (ref variables, TensorFlow 1.15). It moves none across the Maximum.
+        step = tf.cast(tf.maximum(global_step.read_value(), 0), tf.int32, name="step")
         with graph.control_dependencies([step]):
-            due = tf.logical_and(has_begun, is_due(spec, step, last_update.read_value()))
+            due = is_due(spec, step, last_update.read_value())
+        # Outside the cond, as contrib has it: inside, Grappler folds the 1 - (x + target) of the count into other
+        # constants, and a count that lies halfway between two rounds differently.
+        sparsity = sparsity_tensor(spec, step)
 
         def update() -> Any:
-            sparsity = sparsity_tensor(spec, step)
             select: Dict[Any, Callable[..., Any]] = {}
             assigns: List[Any] = []
             for item in masked:
@@ -69,18 +73,6 @@ def build_update(
                 return tf.group(last_update.assign(step))
 
         return tf.group(tf.cond(due, update, tf.no_op), name="update_masks")
-
-
-def read_step(spec: PruningSpec, global_step: Any) -> Tuple[Any, Any]:
-    """Reads the global step as int32 and tells whether the schedule has begun; before it has, the step is `begin_step`.
-
-    Between the read and the narrowing Cast stands a Maximum. Grappler's arithmetic optimizer turns
-    Cast(Identity(x)) into Identity(Cast(x)) and drops the Identity's control dependencies from the Cast, which
-    then reads a ref variable before the optimizer has written it. It leaves Maximum alone.
-    """
-    now = global_step.read_value()
-    step = tf.cast(tf.maximum(now, spec.begin_step), tf.int32, name="step")
-    return step, now >= spec.begin_step
 
 
 def is_due(spec: PruningSpec, step: Any, last_update: Any) -> Any:
