@@ -142,17 +142,24 @@ def test_a_wrapped_ready_estimator_keeps_its_settings(tmp_path):
 def test_export_saved_model_predicts_like_the_masked_model(tmp_path):
     estimator = _estimator(plain_model_fn, tmp_path / "model")
     estimator.train(batches(), steps=10)
-    receiver = tf.estimator.export.build_raw_serving_input_receiver_fn
-    with tf.Graph().as_default():
-        images = tf.placeholder(tf.float32, [None, 6, 6, 2], name="images")
-    exported = estimator.export_saved_model(
-        str(tmp_path / "saved"),
-        lambda: tf.estimator.export.TensorServingInputReceiver(
-            *(lambda t: (t, t))(tf.placeholder(tf.float32, [None, 6, 6, 2]))
-        ),
-    )
-    assert receiver and images is not None
-    assert os.path.exists(os.path.join(exported.decode(), "saved_model.pb"))
+
+    def receiver():
+        images = tf.placeholder(tf.float32, [None, 6, 6, 2])
+        return tf.estimator.export.TensorServingInputReceiver(images, images)
+
+    def with_outputs(features, labels, mode):
+        spec = plain_model_fn(features, labels, mode)
+        outputs = {"serving_default": tf.estimator.export.PredictOutput(spec.predictions)}
+        return spec._replace(export_outputs=outputs) if mode == "infer" else spec
+
+    exported = _estimator(with_outputs, tmp_path / "model").export_saved_model(str(tmp_path / "saved"), receiver)
+    with tf.Graph().as_default(), tf.Session() as session:
+        meta_graph = tf.saved_model.load(session, ["serve"], exported.decode())
+        signature = meta_graph.signature_def["serving_default"]
+        images = session.run(tf.data.make_one_shot_iterator(batches()()).get_next()[0])
+        feed = {next(iter(signature.inputs.values())).name: images}
+        found = session.run(signature.outputs["logits"].name, feed)
+    assert np.array_equal(found, _logits(estimator, count=1))
 
 
 def test_training_without_gradients_is_refused(tmp_path):

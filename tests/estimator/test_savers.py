@@ -28,6 +28,8 @@ def _built_before_gradients(features, labels, mode):
         features,
         labels,
         mode,
+        # An optimizer without slots: a saver made this early would miss them, pruned or not.
+        tf.train.GradientDescentOptimizer(0.1),
         before_loss=lambda: savers.append(tf.train.Saver(tf.global_variables())),
         scaffold=lambda: tf.train.Scaffold(saver=savers[0]),
     )

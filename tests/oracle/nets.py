@@ -17,7 +17,9 @@ def _slim_conv(layers: Any, images: Any) -> Any:
     decay = slim.l2_regularizer(1e-3)
     norm = {"is_training": True, "decay": 0.9}
     with arg_scope(
-        [layers.conv2d, layers.fully_connected], weights_regularizer=decay, normalizer_fn=contrib_layers.batch_norm,
+        [layers.conv2d, layers.fully_connected],
+        weights_regularizer=decay,
+        normalizer_fn=contrib_layers.batch_norm,
         normalizer_params=norm,
     ):
         net = layers.conv2d(images, 6, [3, 3], scope="conv1")
@@ -89,9 +91,7 @@ def _masked_dense(inputs: Any, units: int, **options: Any) -> Any:
 
 
 _SLIM = SimpleNamespace(conv2d=slim.conv2d, fully_connected=slim.fully_connected)
-_MASKED_SLIM = SimpleNamespace(
-    conv2d=masked_layers.masked_conv2d, fully_connected=masked_layers.masked_fully_connected
-)
+_MASKED_SLIM = SimpleNamespace(conv2d=masked_layers.masked_conv2d, fully_connected=masked_layers.masked_fully_connected)
 _LAYERS = SimpleNamespace(conv2d=tf.layers.conv2d, dense=tf.layers.dense)
 _MASKED_LAYERS = SimpleNamespace(conv2d=_masked_conv2d, dense=_masked_dense)
 _CELLS = SimpleNamespace(cell=tf.nn.rnn_cell.BasicLSTMCell)
