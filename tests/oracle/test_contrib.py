@@ -30,8 +30,12 @@ def theirs():
     return train_hand_masked(CONTROL, SPEC)
 
 
-def test_auto_mask_trains_the_same(theirs):
-    assert_same_bits(train_with_auto_mask(CONTROL, SPEC, theirs.initial).flat(), theirs.flat())
+@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
+@pytest.mark.parametrize("name", ["shared convolutions, clipped momentum", "LSTM in dynamic_rnn, clipped momentum"])
+def test_auto_mask_trains_the_same(name: str, use_resource: bool):
+    model = NETS[name]
+    theirs = train_hand_masked(model, SPEC, use_resource)
+    assert_same_bits(train_with_auto_mask(model, SPEC, theirs.initial, use_resource).flat(), theirs.flat())
 
 
 def test_one_bit_of_one_weight_is_seen(theirs):

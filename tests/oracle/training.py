@@ -68,7 +68,7 @@ def train_auto_masked(
         return _record(model, graph, loss, [train_op, update], [], initial)
 
 
-def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values) -> Recording:
+def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values, use_resource: bool = False) -> Recording:
     """Trains the plain net through `auto_mask`, as an Estimator would call it."""
 
     def model_fn(features: Any, mode: Any) -> Any:
@@ -77,7 +77,7 @@ def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values) -> Re
         loss = model.loss(model.plain, features)
         return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=model.minimize(loss))
 
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default() as graph, _variables(use_resource):
         batch = tf.placeholder(tf.float32, model.batch, name="batch")
         built = auto_mask(model_fn, spec)(batch, mode=tf.estimator.ModeKeys.TRAIN)
         return _record(model, graph, built.loss, [built.train_op], [], initial)

@@ -228,3 +228,32 @@ def test_a_weight_that_is_itself_an_output_stays_raw_only_where_it_is_regularize
     found = mask_and_zero(graph, {"shown": shown, "output": output}, {batch: np.ones([2, 3])})
     assert not found["shown"].any()
     assert not found["output"].any()
+
+
+def _read_in_cond(batch: Any, weight: Any) -> Any:
+    return tf.cond(tf.reduce_sum(batch) > 0, lambda: batch @ weight.read_value(), lambda: batch)
+
+
+def _read_in_loop(batch: Any, weight: Any) -> Any:
+    return tf.while_loop(lambda i, _: i < 3, lambda i, h: (i + 1, h @ weight.read_value()), (0, batch))[1]
+
+
+@pytest.mark.parametrize("read, op_type", [(_read_in_cond, "RefSwitch"), (_read_in_loop, "RefEnter")])
+def test_a_reference_read_inside_a_cond_or_loop_is_left_dense_with_a_reason(read: Any, op_type: str):
+    with tf.Graph().as_default() as graph:
+        output = read(data(2, 3), kernel(3, 3, name="v")) @ kernel(3, 3)
+        plan = plan_graph(graph, SPEC, [output])
+    assert [site.variable for site in plan.sites] == ["layer/kernel"]
+    assert op_type in skips_of(plan)["v"]
+
+
+@KINDS
+def test_a_regularizer_in_a_cond_reads_the_raw_weight(kind: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        weight, batch = kernel(3, 3), data(2, 3)
+        is_training = tf.placeholder_with_default(True, [])
+        penalty = tf.cond(is_training, lambda: tf.nn.l2_loss(weight), lambda: 0.0)
+        data_loss = tf.reduce_mean(batch @ weight)
+        Masker(graph, SPEC).mask([data_loss + penalty], strict=True)
+    found = mask_and_zero(graph, {"data": data_loss, "penalty": penalty}, {batch: np.ones([2, 3])})
+    assert found == {"data": 0, "penalty": 4.5}
