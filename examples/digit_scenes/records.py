@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Iterable, Sequence
 
 import tensorflow.compat.v1 as tf
-from PIL import Image
-
 from examples.digit_scenes.digits import CLASSES
 from examples.digit_scenes.scenes import Scene
+from PIL import Image
 
 
 def _bytes(values: Sequence[bytes]) -> tf.train.Feature:

@@ -2,9 +2,8 @@
 from typing import Iterator, List, NamedTuple
 
 import numpy as np
-from PIL import Image
-
 from examples.digit_scenes.digits import SIDE, Digits
+from PIL import Image
 
 INK = 64  # grey level from which a pixel counts as part of the digit
 MARGIN = 2  # pixels kept free between two digits
@@ -23,9 +22,9 @@ class SceneStyle(NamedTuple):
     """
 
     side: int = 96
-    most_digits: int = 5
-    smallest: float = 0.9
-    largest: float = 1.5
+    most_digits: int = 4
+    smallest: float = 1.0
+    largest: float = 1.6
     noise: int = 60
 
 
@@ -71,7 +70,9 @@ def compose(digits: Digits, style: SceneStyle, random: np.random.RandomState) ->
             continue  # No room. The first digit always finds some, so no scene stays empty.
         place = canvas[top : top + height, left : left + width]
         np.maximum(place, glyph, out=place)
-        taken[max(top - MARGIN, 0) : top + height + MARGIN, max(left - MARGIN, 0) : left + width + MARGIN] = True
+        rows = slice(max(top - MARGIN, 0), top + height + MARGIN)
+        columns = slice(max(left - MARGIN, 0), left + width + MARGIN)
+        taken[rows, columns] = True
         boxes.append([top, left, top + height, left + width])
         labels.append(int(digits.labels[index]))
     return Scene(
