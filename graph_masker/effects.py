@@ -1,0 +1,145 @@
+"""What an op does with a value it reads: writes it to a variable, reports it, or computes with it.
+
+The lists name op types, never op names. They decide which readers of a weight stay on the raw value.
+"""
+
+import enum
+from typing import Dict, FrozenSet, List, Optional, Set
+
+from graph_masker.view import Edge, GraphView, OpName, TensorRef
+
+_WRITE_PREFIXES = ("Assign", "Apply", "SparseApply", "ResourceApply", "ResourceSparseApply", "ResourceScatter")
+_REF_SCATTERS = frozenset(
+    {"Scatter" + kind for kind in ("Update", "Add", "Sub", "Mul", "Div", "Min", "Max")}
+    | {"ScatterNd" + kind for kind in ("Update", "Add", "Sub")}
+)
+_REPORTS = frozenset(
+    {"SaveV2", "Save", "SaveSlices", "Print", "PrintV2", "Assert", "NoOp", "IsVariableInitialized"}
+    | {"VarIsInitializedOp", "DestroyResourceOp", "StringFormat", "WriteSummary", "ControlTrigger"}
+)
+# Their results depend on the shape alone.
+_SHAPE_ONLY = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "VariableShape"})
+# A regularizer's scalar joins the loss through one of these.
+_ADDITIVE = frozenset({"Add", "AddV2", "AddN", "Pack", "AccumulateNV2"})
+_RANDOM = frozenset({"Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "PyFunc", "EagerPyFunc"})
+
+
+class Kind(enum.IntEnum):
+    """What a value is computed from. The larger wins where inputs differ."""
+
+    CONSTANT = 0
+    VARIABLE = 1
+    DATA = 2
+
+
+class Effect(enum.Enum):
+    """Where a reader of a weight leads."""
+
+    DATA = "data"
+    RAW = "raw"
+
+
+def is_write(op_type: str) -> bool:
+    """Tells whether an op type stores into a variable."""
+    return op_type.startswith(_WRITE_PREFIXES) or op_type in _REF_SCATTERS
+
+
+def ignores_value(op_type: str) -> bool:
+    """Tells whether nothing computed depends on the values that an op of this type reads."""
+    return is_write(op_type) or op_type in _REPORTS | _SHAPE_ONLY or op_type.endswith(("Summary", "SummaryV2"))
+
+
+class Kinds:
+    """Memo of what each op's outputs are computed from: constants, variables alone, or data."""
+
+    def __init__(self, view: GraphView) -> None:
+        self._view = view
+        self._known: Dict[OpName, Kind] = {}
+
+    def of(self, op: OpName) -> Kind:
+        """Returns the kind of an op's outputs. Noise and everything inside a loop count as data."""
+        stack: List[OpName] = [op]
+        while stack:
+            current = stack[-1]
+            if current in self._known:
+                stack.pop()
+                continue
+            source = self._source(current)
+            if source is not None:
+                self._known[current] = source
+                continue
+            inputs = self._view.nodes[current].inputs
+            found = [self._known.get(tensor.op) for tensor in inputs]
+            if Kind.DATA in found:
+                self._known[current] = Kind.DATA
+                continue
+            unknown = [tensor.op for tensor, kind in zip(inputs, found) if kind is None]
+            if unknown:
+                stack.append(unknown[-1])
+            else:
+                self._known[current] = max(kind for kind in found if kind is not None)
+        return self._known[op]
+
+    def _source(self, op: OpName) -> Optional[Kind]:
+        node = self._view.nodes[op]
+        if self._view.is_variable(op):
+            return Kind.VARIABLE
+        if node.op_type == "Const":
+            return Kind.CONSTANT
+        if node.op_type in _SHAPE_ONLY and any(self._view.is_variable(t.op) for t in node.inputs):
+            return Kind.CONSTANT
+        is_source = not node.inputs or node.op_type == "Merge"
+        if is_source or node.op_type in _RANDOM or node.op_type.startswith("Random"):
+            return Kind.DATA
+        return None
+
+
+class Effects:
+    """Decides, edge by edge, whether a reader of a weight leads to the model's computation.
+
+    A reader is raw where everything it leads to is a write to a variable, a report (summary, save), the
+    optimizer's computation, or a regularizer: a value in the regularization-losses collection, or a scalar
+    computed from variables alone that is added to something computed from data.
+    """
+
+    def __init__(
+        self,
+        view: GraphView,
+        kinds: Kinds,
+        weight_ports: Set[Edge],
+        outputs: FrozenSet[str],
+        optimizer: FrozenSet[OpName],
+    ) -> None:
+        self._view = view
+        self._kinds = kinds
+        self._weight_ports = weight_ports
+        self._outputs = outputs
+        self._optimizer = optimizer
+        self._known: Dict[OpName, FrozenSet[Effect]] = {}
+
+    def of(self, edge: Edge) -> FrozenSet[Effect]:
+        """Returns the effects of one edge that carries a weight's value. Empty: it ends nowhere."""
+        node = self._view.nodes[edge.op]
+        if edge in self._weight_ports:
+            return frozenset({Effect.DATA})
+        if ignores_value(node.op_type) or edge.op in self._view.masks or edge.op in self._optimizer:
+            return frozenset({Effect.RAW})
+        carries_on = node.op_type in ("Switch", "Enter") and edge.port == 0
+        if self._kinds.of(edge.op) is Kind.DATA and not carries_on:
+            is_scalar = self._view.tensor_shape(edge.tensor) in ((), None)
+            joins_loss = node.op_type in _ADDITIVE and is_scalar
+            return frozenset({Effect.RAW if joins_loss else Effect.DATA})
+        return self._of_op(edge.op)
+
+    def _of_op(self, op: OpName) -> FrozenSet[Effect]:
+        if op not in self._known:
+            edges = self._view.edges_from(op)
+            outputs = {TensorRef(op).name} | {edge.tensor.name for edge in edges}
+            if outputs & self._outputs:
+                found = frozenset({Effect.DATA})
+            elif outputs & self._view.regularization:
+                found = frozenset({Effect.RAW})
+            else:
+                found = frozenset(effect for edge in edges for effect in self.of(edge))
+            self._known[op] = found
+        return self._known[op]

@@ -1,0 +1,142 @@
+"""The mask update: on schedule, exact to the entry, in plain TensorFlow ops.
+
+The magnitude criterion and the schedule are Zhu & Gupta (2017). Sparsity and counts are computed in float32,
+operation by operation as tf.contrib.model_pruning does, so that with distinct magnitudes its masks are ours.
+"""
+
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.plan import LAST_UPDATE_STEP
+from graph_masker.schedule import FLOAT32_EXACT_ENTRIES
+from graph_masker.spec import PruningSpec
+from graph_masker.surgery import MaskedVariable
+
+# Before any update. Every step of a schedule lies above it, so that an update at step 0 is not missed.
+NEVER = -1
+
+
+def last_update_step(graph: Any, use_resource: bool) -> Any:
+    """Returns the graph's int32 scalar that holds the step of the last mask update, adding it if need be."""
+    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
+        if variable.op.name == LAST_UPDATE_STEP:
+            return variable
+    with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
+        return tf.Variable(
+            lambda: tf.constant(NEVER, tf.int32),
+            trainable=False,
+            collections=[tf.GraphKeys.GLOBAL_VARIABLES],
+            name=f"{LAST_UPDATE_STEP}/",
+            use_resource=use_resource,
+        )
+
+
+def build_update(
+    graph: Any,
+    masked: Sequence[MaskedVariable],
+    spec: PruningSpec,
+    global_step: Any,
+    last_update: Any,
+    after: Sequence[Any],
+) -> Any:
+    """Adds the conditional update of all masks and returns its op.
+
+    Args:
+        graph: the graph to add to.
+        masked: the sites to update.
+        spec: schedule and target.
+        global_step: the model's global step variable.
+        last_update: what `last_update_step` returned.
+        after: ops or tensors that the update waits for: weights and step are read once they have run.
+    """
+    with graph.as_default(), graph.name_scope("model_pruning/"), graph.control_dependencies(list(after)):
+        step = tf.cast(global_step.read_value(), tf.int32, name="step")
+        with graph.control_dependencies([step]):
+            due = is_due(spec, step, last_update.read_value())
+
+        def update() -> Any:
+            sparsity = sparsity_tensor(spec, step)
+            select: Dict[Any, Callable[..., Any]] = {}
+            assigns: List[Any] = []
+            for item in masked:
+                dtype = item.weight.dtype.base_dtype
+                if dtype not in select:
+                    select[dtype] = _selection(dtype)
+                assigns.extend(_assign(item, select[dtype], sparsity))
+            with tf.control_dependencies(assigns):
+                return tf.group(last_update.assign(step))
+
+        return tf.group(tf.cond(due, update, tf.no_op), name="update_masks")
+
+
+def is_due(spec: PruningSpec, step: Any, last_update: Any) -> Any:
+    """Tells whether masks are due: no update has been made since the latest scheduled step that is not in the future.
+
+    Args:
+        spec: the schedule: begin, every `frequency` steps after it, and end.
+        step: int32 scalar, the global step.
+        last_update: int32 scalar, the step of the last update, or below 0.
+
+    Returns:
+        bool scalar. Also true where a scheduled step was jumped over, as several workers can do.
+    """
+    since_begin = step - spec.begin_step
+    latest = spec.begin_step + since_begin // spec.frequency * spec.frequency
+    latest = tf.where(step >= spec.end_step, tf.constant(spec.end_step, tf.int32), latest)
+    return tf.logical_and(since_begin >= 0, last_update < latest)
+
+
+def sparsity_tensor(spec: PruningSpec, step: Any) -> Any:
+    """Returns the requested sparsity at a step, a float32 scalar (Zhu & Gupta 2017, equation 1)."""
+    span = float(spec.end_step - spec.begin_step)
+    progress = tf.cast(step - spec.begin_step, tf.float32) / span
+    progress = tf.minimum(1.0, tf.maximum(0.0, progress))
+    difference = spec.initial_sparsity - spec.target_sparsity
+    return tf.add(difference * tf.pow(1.0 - progress, spec.exponent), spec.target_sparsity, name="sparsity")
+
+
+def kept_entries_tensor(entries: Any, sparsity: Any) -> Any:
+    """Returns how many entries stay, an int32 scalar: see `schedule.kept_entries`.
+
+    Args:
+        entries: int32 scalar, the number of entries.
+        sparsity: float32 scalar.
+    """
+    density = 1.0 - sparsity
+    single = tf.round(tf.cast(entries, tf.float32) * density)
+    double = tf.round(tf.cast(entries, tf.float64) * tf.cast(density, tf.float64))
+    kept = tf.where(entries <= FLOAT32_EXACT_ENTRIES, tf.cast(single, tf.int32), tf.cast(double, tf.int32))
+    return tf.maximum(kept, 1)
+
+
+def _selection(dtype: Any) -> Callable[..., Any]:
+    """Returns a function (weight, sparsity) -> (mask, threshold), one call op per weight.
+
+    The mask keeps the k entries of largest magnitude; among equal magnitudes those of lowest index. The
+    threshold is the magnitude of the k-th.
+    """
+    # Half precision widens exactly, and has no kernel for every op below.
+    work = dtype if dtype in (tf.float32, tf.float64) else tf.float32
+
+    def select(weight: Any, sparsity: Any) -> Tuple[Any, Any]:
+        magnitude = tf.reshape(tf.abs(tf.cast(weight, work)), [-1])
+        kept = kept_entries_tensor(tf.size(magnitude), sparsity)
+        threshold = tf_compat.nth_element(magnitude, tf.size(magnitude) - kept)
+        above = magnitude > threshold
+        equal = tf.equal(magnitude, threshold)
+        room = kept - tf.reduce_sum(tf.cast(above, tf.int32))
+        is_early = tf.cumsum(tf.cast(equal, tf.int32)) <= room
+        mask = tf.logical_or(above, tf.logical_and(equal, is_early))
+        return tf.reshape(tf.cast(mask, dtype), tf.shape(weight)), tf.cast(threshold, dtype)
+
+    return tf_compat.as_function(select, f"graph_masker_select_{dtype.name}", (dtype, tf.float32))
+
+
+def _assign(item: MaskedVariable, select: Callable[..., Any], sparsity: Any) -> Tuple[Any, Any]:
+    with tf.name_scope(item.site.variable), tf_compat.beside(item.weight):
+        mask, threshold = select(item.weight.read_value(), sparsity)
+        mask.set_shape(item.site.shape)
+        threshold.set_shape([])
+        return item.mask.assign(mask), item.threshold.assign(threshold)

@@ -1,0 +1,192 @@
+"""auto_mask: an unmodified model_fn, made prunable."""
+
+import functools
+import inspect
+from typing import Any, Callable, Iterable, List, Optional, Sequence
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.errors import PlanError, UsageError
+from graph_masker.masker import Masker
+from graph_masker.plan import MaskPlan
+from graph_masker.savers import include_state, tolerate_dense
+from graph_masker.spec import PruningSpec
+from rewriters import DEFAULT_RULES, Rule
+
+ModelFn = Callable[..., Any]
+PlanCallback = Callable[[MaskPlan, str, Any], None]
+_MARK = "__graph_masker__"
+
+
+def auto_mask(
+    model_fn: ModelFn,
+    spec: PruningSpec,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    on_plan: Optional[PlanCallback] = None,
+) -> ModelFn:
+    """Returns a model_fn whose graphs are masked, for `tf.estimator.Estimator`.
+
+    In TRAIN the graph is masked before its gradients are built and the mask update runs with every train_op,
+    after it. In EVAL and PREDICT it is masked when model_fn returns. Savers hold the pruning state in every
+    mode, and restore checkpoints that were written without it.
+
+    Args:
+        model_fn: takes features and any of labels, mode, params, config; returns an EstimatorSpec.
+        spec: how sparse, when, and which weights.
+        rules: what is known of op types.
+        on_plan: called with the plan, the mode and the RunConfig (None outside an Estimator) of each graph.
+
+    Raises:
+        SpecError: `spec` is not a PruningSpec.
+    """
+    if not isinstance(spec, PruningSpec):
+        raise UsageError(f"auto_mask: expected a PruningSpec, found {type(spec).__name__}")
+    if getattr(model_fn, _MARK, None) is not None:
+        raise UsageError("auto_mask: this model_fn is masked already; give it the original one")
+    return _masked_function(model_fn, _Masking(model_fn, spec, rules, on_plan))
+
+
+def auto_mask_estimator(estimator: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES) -> Any:
+    """Returns a copy of an Estimator (same class, directory, configuration) with its model_fn masked."""
+    return tf_compat.estimator_with(estimator, auto_mask(tf_compat.estimator_model_fn(estimator), spec, rules))
+
+
+def _masked_function(model_fn: ModelFn, masking: "_Masking") -> ModelFn:
+    """A function, because an Estimator reads the argument names of objects off their class, past a signature."""
+    original = inspect.signature(model_fn)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in original.parameters.values())
+    signature = _with_mode_and_config(original)
+
+    def masked_model_fn(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        for name in ("mode", "config"):
+            if name not in original.parameters and not takes_any:
+                kwargs.pop(name, None)
+        return masking.run(given.get("mode"), given.get("config"), args, kwargs)
+
+    functools.update_wrapper(masked_model_fn, model_fn, updated=())
+    masked_model_fn.__dict__["__signature__"] = signature
+    setattr(masked_model_fn, _MARK, masking)
+    return masked_model_fn
+
+
+class _Masking:
+    """One model_fn and how its graphs are masked."""
+
+    def __init__(
+        self, model_fn: ModelFn, spec: PruningSpec, rules: Sequence[Rule], on_plan: Optional[PlanCallback]
+    ) -> None:
+        self._model_fn = model_fn
+        self._spec = spec
+        self._rules = rules
+        self._on_plan = on_plan
+
+    def run(self, mode: Any, config: Any, args: Sequence[Any], kwargs: Any) -> Any:
+        if tf.executing_eagerly():
+            raise UsageError("auto_mask: TensorFlow executes eagerly here; masks need a graph, as Estimators build")
+        graph = tf.get_default_graph()
+        masker = Masker(graph, self._spec, self._rules)
+        is_training = mode == tf.estimator.ModeKeys.TRAIN
+        asked: List[Any] = []
+
+        def before_gradients(ys: Sequence[Any]) -> None:
+            asked.extend(ys)
+            masker.mask(outputs=ys)
+
+        with tf_compat.around_gradients(graph, before_gradients, masker.note_gradients):
+            estimator_spec = self._model_fn(*args, **kwargs)
+        if is_training and not asked:
+            raise PlanError(
+                "the model_fn asked for no gradients in TRAIN mode, so its weights could not be masked before "
+                "them; build the loss's gradients inside model_fn (optimizer.minimize)"
+            )
+        plan = masker.mask(outputs=[*asked, *_outputs(estimator_spec)], strict=is_training)
+        self._report(plan, mode, config)
+        if is_training:
+            estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
+        if masker.masks:
+            _prepare_savers(graph, masker, estimator_spec, config, is_training)
+        return estimator_spec
+
+    def _report(self, plan: MaskPlan, mode: Any, config: Any) -> None:
+        tf.logging.info(
+            "graph_masker: %s graph: %d weights masked (%d entries), %d variables left dense",
+            mode,
+            len(plan.sites),
+            plan.entries,
+            len(plan.skips),
+        )
+        if self._on_plan is not None:
+            self._on_plan(plan, str(mode), config)
+
+
+def _with_mode_and_config(signature: inspect.Signature) -> inspect.Signature:
+    """Adds mode and config to a model_fn's arguments where it does not take them: masking needs both."""
+    extra = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
+        for name in ("mode", "config")
+        if name not in signature.parameters
+    ]
+    parameters = list(signature.parameters.values())
+    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = [p for p in parameters if p not in plain]
+    # A parameter without default cannot follow one with: extras go last among the plain ones, all optional.
+    return signature.replace(parameters=[*plain, *extra, *rest])
+
+
+def _with_update(masker: Masker, train_op: Any) -> Any:
+    """Returns a train_op of the same kind (tensor or operation) that also runs the mask update, after it."""
+    update = masker.attach_update(train_op)
+    with masker.graph.as_default(), masker.graph.name_scope("model_pruning/"):
+        if isinstance(train_op, tf.Operation):
+            return tf.group(update, name="train_and_update_masks")
+        with tf.control_dependencies([update]):
+            return tf.identity(train_op, name="train_and_update_masks")
+
+
+def _outputs(estimator_spec: Any) -> Iterable[Any]:
+    """Yields the tensors that a model returns: loss, predictions and what it exports."""
+    exported = [getattr(output, "__dict__", output) for output in (estimator_spec.export_outputs or {}).values()]
+    for value in (estimator_spec.loss, estimator_spec.predictions, exported):
+        for tensor in tf.nest.flatten(value):
+            if isinstance(tensor, tf.Tensor):
+                yield tensor
+
+
+def _prepare_savers(graph: Any, masker: Masker, estimator_spec: Any, config: Any, is_training: bool) -> None:
+    """Makes the saver that will save and restore this graph hold the pruning state.
+
+    That is the Scaffold's, else the first of the SAVERS collection, else one that TensorFlow would make later;
+    that one is made here, with the same settings.
+    """
+    scaffold = getattr(estimator_spec, "scaffold", None)
+    savers = [saver for saver in graph.get_collection(tf.GraphKeys.SAVERS) if hasattr(saver, "restore")]
+    if scaffold is not None and scaffold.saver is not None and scaffold.saver not in savers:
+        savers.append(scaffold.saver)
+    if not savers and scaffold is not None:
+        saver = _default_saver(config, is_training)
+        if is_training:
+            graph.add_to_collection(tf.GraphKeys.SAVERS, saver)
+        else:
+            tf_compat.set_scaffold_saver(scaffold, saver)
+        savers.append(saver)
+    for saver in savers:
+        include_state(saver, masker)
+        tolerate_dense(saver, masker)
+
+
+def _default_saver(config: Any, is_training: bool) -> Any:
+    """The saver that an Estimator makes where model_fn brings none."""
+    if not is_training:
+        return tf.train.Saver(sharded=True, allow_empty=True)
+    kept = (
+        {}
+        if config is None
+        else {
+            "max_to_keep": config.keep_checkpoint_max,
+            "keep_checkpoint_every_n_hours": config.keep_checkpoint_every_n_hours,
+        }
+    )
+    # Built when the session is made, so that variables made after model_fn are in it.
+    return tf.train.Saver(sharded=True, defer_build=True, save_relative_paths=True, **kept)

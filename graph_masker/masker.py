@@ -1,0 +1,138 @@
+"""Masker: one graph, masked. Plans, applies, verifies, and again for what the model adds later."""
+
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.engine import build_update, last_update_step
+from graph_masker.errors import PlanError, UsageError
+from graph_masker.plan import MaskPlan, Site, make_plan
+from graph_masker.sites import find_sites
+from graph_masker.spec import PruningSpec
+from graph_masker.surgery import MaskedVariable, apply_plan
+from graph_masker.verify import verify_masked
+from rewriters import DEFAULT_RULES, Rule
+
+
+def plan_graph(
+    graph: Any,
+    spec: PruningSpec,
+    outputs: Optional[Iterable[Any]] = None,
+    losses: Optional[Iterable[Any]] = None,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    strict: bool = True,
+    gradient_ops: Iterable[str] = (),
+) -> MaskPlan:
+    """Plans the masking of a graph and changes nothing.
+
+    Args:
+        graph: a `tf.Graph`.
+        spec: what to mask.
+        outputs: tensors that the model returns.
+        losses: tensors that it minimizes.
+        rules: what is known of op types.
+        strict: raise where nothing is to be masked or a pattern matches nothing.
+        gradient_ops: names of ops that autodiff made.
+
+    Raises:
+        PlanError: see `make_plan`.
+    """
+    view = tf_compat.view_of_graph(graph)
+    names = [tensor.name for tensor in (*(outputs or ()), *(losses or ()))]
+    return make_plan(view, find_sites(view, rules, names, gradient_ops), spec, rules, strict)
+
+
+class Masker:
+    """Masks one graph, as often as the graph grows.
+
+    Attributes:
+        plan: all sites and skips, as of the last call of `mask`.
+        update_op: the scheduled mask update, once `attach_update` has been called; before that None.
+        masks: mask variables by the name of their weight.
+    """
+
+    def __init__(self, graph: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES) -> None:
+        self.graph = graph
+        self.spec = spec
+        self.plan = MaskPlan((), (), spec)
+        self.update_op: Any = None
+        self._rules = tuple(rules)
+        self._masked: Dict[str, MaskedVariable] = {}
+        self._last_update: Any = None
+        self._gradient_ops: Set[str] = set()
+
+    @property
+    def masks(self) -> Dict[str, Any]:
+        """Mask variables, by the name of their weight."""
+        return {name: item.mask for name, item in self._masked.items()}
+
+    @property
+    def masked_variables(self) -> Tuple[MaskedVariable, ...]:
+        """All sites with their variables, in the order they were masked."""
+        return tuple(self._masked.values())
+
+    @property
+    def state_variables(self) -> Tuple[Any, ...]:
+        """Every variable that pruning adds: masks, thresholds and the step of the last update."""
+        state = [variable for item in self._masked.values() for variable in (item.mask, item.threshold)]
+        return (*state, self._last_update) if self._last_update is not None else tuple(state)
+
+    def mask(self, outputs: Iterable[Any] = (), strict: bool = False) -> MaskPlan:
+        """Masks what the graph holds by now and has not been masked yet; returns the plan of all of it.
+
+        Args:
+            outputs: tensors that the model returns or minimizes; verification walks back from them.
+            strict: raise where nothing is to be masked or a pattern matches nothing.
+
+        Raises:
+            GraphMaskerError: the graph cannot be masked as asked; it is as it was.
+        """
+        if self.graph.finalized and self._masked:
+            return self.plan
+        tensors = [tensor for tensor in outputs if getattr(tensor, "graph", None) is self.graph]
+        plan = plan_graph(
+            self.graph, self.spec, tensors, rules=self._rules, strict=strict, gradient_ops=self._gradient_ops
+        )
+        for item in apply_plan(self.graph, plan):
+            self._masked[item.site.variable] = item
+        if self._masked and self._last_update is None:
+            is_resource = all(item.site.kind == "resource" for item in self._masked.values())
+            self._last_update = last_update_step(self.graph, use_resource=is_resource)
+        verify_masked(self.graph, plan, [tensor.name for tensor in tensors])
+        self.plan = MaskPlan(tuple(_known(site, self.plan) for site in plan.sites), plan.skips, self.spec)
+        return self.plan
+
+    def note_gradients(self, ops: Iterable[str]) -> None:
+        """Takes the names of ops that autodiff has just made: they belong to no model output."""
+        self._gradient_ops.update(ops)
+
+    def attach_update(self, after: Any) -> Any:
+        """Adds the scheduled update of all masks, to run after `after`, and returns its op.
+
+        Raises:
+            UsageError: the graph has no global step.
+            PlanError: nothing has been masked.
+        """
+        if not self._masked:
+            raise PlanError("no weight is masked, so there is nothing to update")
+        global_step = tf.train.get_global_step(self.graph)
+        if global_step is None:
+            raise UsageError(
+                "the graph has no global step, which the schedule needs; create one with "
+                "tf.train.get_or_create_global_step() and pass it to the optimizer's minimize"
+            )
+        self.update_op = build_update(
+            self.graph, self.masked_variables, self.spec, global_step, self._last_update, [after]
+        )
+        return self.update_op
+
+
+def _known(site: Site, earlier: MaskPlan) -> Site:
+    """Keeps what an earlier pass recorded of a site and adds the edges that this pass moved."""
+    for known in earlier.sites:
+        if known.variable == site.variable:
+            reads: List[Any] = [*known.reads, *(read for read in site.reads if read not in known.reads)]
+            values = dict(site.__dict__, reads=tuple(reads), masked=known.masked)
+            return Site(**values)
+    return site

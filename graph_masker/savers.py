@@ -1,0 +1,99 @@
+"""Makes every saver of a model hold the pruning state, and restore checkpoints that were written without it."""
+
+from typing import Any, Callable, Dict, List, Sequence, Set
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.errors import SourceError
+from graph_masker.masker import Masker
+
+
+def include_state(saver: Any, masker: Masker) -> None:
+    """Adds to a built saver the masks and thresholds of the weights it saves. In place.
+
+    A saver that is not built yet takes in all variables when it is; one that saves none of the masked weights
+    stays as it is.
+    """
+    if not tf_compat.saver_is_built(saver):
+        return
+    saved = _op_names(tf_compat.saver_variables(saver))
+    missing: List[Any] = []
+    for item in masker.masked_variables:
+        if item.site.variable in saved:
+            missing.extend(v for v in (item.mask, item.threshold) if v.op.name not in saved)
+    covers_some = any(item.site.variable in saved for item in masker.masked_variables)
+    last_update = masker.state_variables[-1]
+    if covers_some and last_update.op.name not in saved:
+        missing.append(last_update)
+    if missing:
+        tf_compat.extend_saver(saver, missing)
+
+
+def tolerate_dense(saver: Any, masker: Masker) -> None:
+    """Lets a saver restore a checkpoint that lacks pruning state: masks then start at one.
+
+    What the checkpoint lacks is logged as a warning. Everything else must be there, as ever.
+    """
+    state = {variable.op.name: variable for variable in masker.state_variables}
+    helper: List[Any] = []
+
+    def prepare() -> None:
+        if not helper and tf_compat.saver_is_built(saver):
+            with masker.graph.as_default(), tf.name_scope("model_pruning/restore_dense/"):
+                helper.append(tf_compat.saver_without(saver, state))
+
+    def building(original: Callable[..., Any]) -> Callable[..., Any]:
+        def build() -> None:
+            original()
+            prepare()
+
+        return build
+
+    def restoring(original: Callable[..., Any]) -> Callable[..., Any]:
+        def restore(sess: Any, save_path: Any) -> Any:
+            absent = _absent(state, save_path) if helper else set()
+            if not absent:
+                return original(sess, save_path)
+            tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(sorted(absent)))
+            if helper[0] is not None:
+                helper[0].restore(sess, save_path)
+            _load_state(sess, save_path, state, absent)
+            return None
+
+        return restore
+
+    tf_compat.replace_method(saver, "build", building)
+    tf_compat.replace_method(saver, "restore", restoring)
+    prepare()
+
+
+def _op_names(variables: Sequence[Any]) -> Set[str]:
+    return {variable.op.name for variable in variables if getattr(variable, "op", None) is not None}
+
+
+def _absent(state: Dict[str, Any], save_path: Any) -> Set[str]:
+    """Returns the names of pruning state that a checkpoint does not hold. TensorFlow reports other trouble."""
+    try:
+        reader = tf.train.load_checkpoint(save_path)
+    except (tf.errors.OpError, ValueError):
+        return set()
+    return {name for name in state if not reader.has_tensor(name)}
+
+
+def _load_state(sess: Any, save_path: Any, state: Dict[str, Any], absent: Set[str]) -> None:
+    reader = tf.train.load_checkpoint(save_path)
+    for name, variable in state.items():
+        if name in absent:
+            sess.run(variable.initializer)
+            continue
+        value = reader.get_tensor(name)
+        if list(value.shape) != variable.shape.as_list():
+            raise SourceError(
+                f"{save_path}: expected '{name}' of shape {variable.shape.as_list()}, found {list(value.shape)}"
+            )
+        sess.run(variable.initializer, {variable.initializer.inputs[1]: value})
+
+
+def _summary(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

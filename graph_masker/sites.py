@@ -1,0 +1,330 @@
+"""Finds the variables whose values reach the weight input of a consumer, and every edge that reads them.
+
+    variable -> read (Identity, ReadVariableOp) -> [Cast, Enter, Transpose, ...] -> weight input of Conv2D, MatMul, ...
+                  \\-> regularizer, summary, save, assign: raw readers, which keep the unmasked value
+
+Pure: it reads a `GraphView` and returns data. Names of masks and the choice what to mask are the plan's.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+
+from graph_masker.effects import Effect, Effects, Kind, Kinds, ignores_value
+from graph_masker.view import Edge, GraphView, MaskRecord, OpName, TensorRef
+from rewriters import ReadRule, Rule, WeightRule
+
+_HANDLE_READS = frozenset({"ReadVariableOp"})
+_HANDLE_CARRIERS = frozenset({"Enter", "Switch", "Identity"})
+_CONTROL_FLOW = frozenset({"Enter", "Switch", "RefEnter", "RefSwitch"})
+
+
+class Consumer(NamedTuple):
+    """An op that reads the weight at input `port`; `backward` where autodiff made it."""
+
+    op: OpName
+    op_type: str
+    port: int
+    backward: bool
+
+
+class Read(NamedTuple):
+    """A tensor that carries a variable's raw value, and the inputs to move to the masked weight.
+
+    `shared` reads see the variable at no particular moment, so that one product serves them all. A read with
+    control inputs, or inside a loop or cond, keeps its own.
+    """
+
+    tensor: str
+    shared: bool
+    reroutes: Tuple[Tuple[OpName, int], ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variable that at least one consumer reads as its weight."""
+
+    variable: OpName
+    kind: str
+    dtype: str
+    shape: Tuple[int, ...]
+    trainable: bool
+    families: FrozenSet[str]
+    requested_only: bool
+    consumers: Tuple[Consumer, ...]
+    reads: Tuple[Read, ...]
+    raw_readers: Tuple[OpName, ...]
+    existing: Optional[MaskRecord]
+
+
+class Unmasked(NamedTuple):
+    """A variable that stays dense, an op concerned (may be empty), and why."""
+
+    variable: OpName
+    op: OpName
+    reason: str
+
+
+class Findings(NamedTuple):
+    """Candidates and what cannot be one, each in order of the variables' creation."""
+
+    candidates: Tuple[Candidate, ...]
+    unmasked: Tuple[Unmasked, ...]
+
+
+def find_sites(
+    view: GraphView, rules: Iterable[Rule], outputs: Iterable[str] = (), gradient_ops: Iterable[OpName] = ()
+) -> Findings:
+    """Finds all weights of a graph.
+
+    Args:
+        view: the graph.
+        rules: what is known of op types; see `rewriters.DEFAULT_RULES`.
+        outputs: names of tensors that the model returns (predictions, losses); a value computed from a
+            weight alone counts as the model's output only if it is among them.
+        gradient_ops: ops known to be autodiff's. What is computed from them is the optimizer's, and reads the
+            raw weight.
+    """
+    return _Finder(view, rules, frozenset(outputs), frozenset(gradient_ops)).run()
+
+
+class _Refusal(Exception):
+    """Why a variable that has consumers cannot be a site."""
+
+    def __init__(self, op: OpName, reason: str) -> None:
+        super().__init__(reason)
+        self.op = op
+        self.reason = reason
+
+
+class _Finder:
+    def __init__(
+        self, view: GraphView, rules: Iterable[Rule], outputs: FrozenSet[str], gradient_ops: FrozenSet[OpName]
+    ) -> None:
+        rules = tuple(rules)
+        self._view = view
+        self._weight_rules = {rule.op_type: rule for rule in rules if isinstance(rule, WeightRule)}
+        self._read_rules = {rule.op_type: rule for rule in rules if isinstance(rule, ReadRule)}
+        self._kinds = Kinds(view)
+        self._masks_of = {record.variable: record for record in view.masks.values()}
+        self._mask_state = {name for record in view.masks.values() for name in (record.mask, record.threshold)}
+        self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
+        self._blocked: Dict[OpName, Unmasked] = {}
+        self._ports: Set[Edge] = set()
+        self._outputs = outputs
+        self._gradient_ops = gradient_ops
+
+    def run(self) -> Findings:
+        for node in self._view.nodes.values():
+            rule = self._weight_rules.get(node.op_type)
+            if rule is not None:
+                self._add_consumer(node.name, rule)
+        optimizer = _descendants(self._view, self._gradient_ops)
+        effects = Effects(self._view, self._kinds, self._ports, self._outputs, optimizer)
+        candidates: List[Candidate] = []
+        unmasked: List[Unmasked] = []
+        for variable in self._view.variables():
+            if variable in self._mask_state:
+                continue
+            try:
+                candidate = self._candidate(variable, effects) if variable in self._consumers else None
+            except _Refusal as refusal:
+                unmasked.append(Unmasked(variable, refusal.op, refusal.reason))
+                continue
+            if candidate is not None:
+                candidates.append(candidate)
+            elif variable in self._blocked:
+                unmasked.append(self._blocked[variable])
+            elif variable in self._view.trainable:
+                unmasked.append(self._why_not(variable))
+        return Findings(tuple(candidates), tuple(unmasked))
+
+    def _add_consumer(self, op: OpName, rule: WeightRule) -> None:
+        inputs = self._view.nodes[op].inputs
+        origins = {index: self._origin(inputs[index]) for index in rule.weight_inputs}
+        for index, origin in origins.items():
+            edge = Edge(inputs[index], op, index)
+            others = [tensor for other, tensor in enumerate(inputs) if other != index]
+            if isinstance(origin, Unmasked):
+                if rule.data_input is not None or all(self._kinds.of(t.op) is not Kind.VARIABLE for t in others):
+                    self._block(edge, origin)
+            elif origin is not None:
+                if rule.data_input is None and any(self._kinds.of(t.op) is Kind.VARIABLE for t in others):
+                    reason = f"every input of {rule.op_type} comes from variables alone"
+                    self._blocked.setdefault(origin, Unmasked(origin, op, reason))
+                    continue
+                self._consumers.setdefault(origin, []).append((edge, rule))
+                self._ports.add(edge)
+
+    def _origin(self, tensor: TensorRef) -> Union[OpName, Unmasked, None]:
+        """Follows read rules back to a variable. `Unmasked` names the op that stops a value made of variables."""
+        while True:
+            node = self._view.nodes[tensor.op]
+            if self._view.is_variable(tensor.op):
+                return None if tensor.op in self._mask_state else tensor.op
+            if tensor.op in self._view.masks:
+                return self._view.masks[tensor.op].variable
+            rule = self._read_rules.get(node.op_type)
+            if rule is None or tensor.output not in rule.outputs:
+                if self._kinds.of(tensor.op) is Kind.VARIABLE:
+                    return Unmasked("", tensor.op, f"{node.op_type} '{tensor.op}'")
+                return None
+            tensor = node.inputs[rule.value_input]
+
+    def _block(self, edge: Edge, stop: Unmasked) -> None:
+        op_type = self._view.nodes[edge.op].op_type
+        reason = f"reaches {op_type} '{edge.op}' through {stop.reason}, which no read rule covers"
+        seen: Set[OpName] = set()
+        stack = [stop.op]
+        while stack:
+            op = stack.pop()
+            if op in seen:
+                continue
+            seen.add(op)
+            if self._view.is_variable(op):
+                self._blocked.setdefault(op, Unmasked(op, edge.op, reason))
+            stack.extend(tensor.op for tensor in self._view.nodes[op].inputs)
+
+    def _candidate(self, variable: OpName, effects: Effects) -> Candidate:
+        shape = self._static_shape(variable)
+        dtype = str(self._view.attribute(variable, "dtype"))
+        if variable in self._view.local:
+            raise _Refusal("", "a local variable: checkpoints do not hold it")
+        if dtype not in ("float16", "bfloat16", "float32", "float64"):
+            raise _Refusal("", f"its type {dtype} is not a real floating-point type")
+        kind = "resource" if self._view.nodes[variable].op_type == "VarHandleOp" else "ref"
+        pairs = self._consumers[variable]
+        reads, raw_readers = _Reads(self._view, effects, self._read_rules).of(variable, kind)
+        return Candidate(
+            variable=variable,
+            kind=kind,
+            dtype=dtype,
+            shape=shape,
+            trainable=variable in self._view.trainable,
+            families=frozenset(rule.family for _, rule in pairs),
+            requested_only=all(rule.on_request for _, rule in pairs),
+            consumers=self._with_direction(pairs),
+            reads=reads,
+            raw_readers=raw_readers,
+            existing=self._masks_of.get(variable),
+        )
+
+    def _static_shape(self, variable: OpName) -> Tuple[int, ...]:
+        shape = self._view.attribute(variable, "shape")
+        if shape is None or any(size is None for size in shape):
+            raise _Refusal("", "its shape is not known when the graph is built")
+        if 0 in shape:
+            raise _Refusal("", "it has no entries")
+        return tuple(shape)
+
+    def _with_direction(self, pairs: List[Tuple[Edge, WeightRule]]) -> Tuple[Consumer, ...]:
+        """Marks backward consumers: made after a forward one, and sharing ``dy`` with its weight's gradient op."""
+        backward = {edge for edge, _ in pairs if edge.op in self._gradient_ops}
+        for forward, rule in pairs:
+            for other, _ in pairs:
+                if other not in backward and forward not in backward and self._is_adjoint(forward, rule, other):
+                    backward.add(other)
+        nodes = self._view.nodes
+        return tuple(Consumer(edge.op, nodes[edge.op].op_type, edge.port, edge in backward) for edge, _ in pairs)
+
+    def _is_adjoint(self, forward: Edge, rule: WeightRule, other: Edge) -> bool:
+        adjoint, nodes = rule.adjoint, self._view.nodes
+        first, second = nodes[forward.op], nodes[other.op]
+        if adjoint is None or second.op_type != adjoint.data_op or second.order <= first.order:
+            return False
+        data = first.inputs[rule.data_input if rule.data_input is not None else 1 - forward.port]
+        grad_input = adjoint.data_op_grad_input
+        grad = second.inputs[grad_input if grad_input is not None else 1 - other.port]
+        for edge in self._view.edges_from(grad.op, grad.output):
+            node = nodes[edge.op]
+            if node.op_type != adjoint.weight_op or edge.op in (forward.op, other.op):
+                continue
+            if {node.inputs[index] for index in adjoint.weight_op_inputs} == {data, grad}:
+                return True
+        return False
+
+    def _why_not(self, variable: OpName) -> Unmasked:
+        shape = self._view.attribute(variable, "shape")
+        if shape is not None and len(shape) < 2:
+            return Unmasked(variable, "", "a bias or scale: it has fewer than two axes")
+        for edge in _value_edges(self._view, variable):
+            op_type = self._view.nodes[edge.op].op_type
+            if not ignores_value(op_type):
+                return Unmasked(variable, edge.op, f"no rule masks what {op_type} '{edge.op}' reads")
+        return Unmasked(variable, "", "nothing in this graph reads it")
+
+
+class _Reads:
+    """Sorts all readers of one variable into those to reroute and those to leave raw."""
+
+    def __init__(self, view: GraphView, effects: Effects, read_rules: Dict[str, ReadRule]) -> None:
+        self._view = view
+        self._effects = effects
+        self._aliases = {rule.op_type for rule in read_rules.values() if rule.alias}
+        self._reads: Dict[TensorRef, Tuple[bool, List[Tuple[OpName, int]]]] = {}
+        self._raw: List[OpName] = []
+
+    def of(self, variable: OpName, kind: str) -> Tuple[Tuple[Read, ...], Tuple[OpName, ...]]:
+        if kind == "resource":
+            self._from_handle(variable, inside=False)
+        else:
+            self._from_value(TensorRef(variable), TensorRef(variable), shared=True)
+        reads = (Read(tensor.name, shared, tuple(edges)) for tensor, (shared, edges) in self._reads.items() if edges)
+        return tuple(reads), tuple(self._raw)
+
+    def _from_handle(self, carrier: OpName, inside: bool) -> None:
+        for edge in self._view.edges_from(carrier):
+            node = self._view.nodes[edge.op]
+            if node.op_type in _HANDLE_READS:
+                tensor = TensorRef(edge.op)
+                self._from_value(tensor, tensor, shared=not inside and not node.has_control_inputs)
+            elif node.op_type in _HANDLE_CARRIERS:
+                self._from_handle(edge.op, inside or node.op_type in _CONTROL_FLOW)
+            elif ignores_value(node.op_type):
+                self._raw.append(edge.op)
+            else:
+                raise _Refusal(
+                    edge.op, f"{node.op_type} '{edge.op}' takes the variable's handle and would bypass the mask"
+                )
+
+    def _from_value(self, read: TensorRef, carrier: TensorRef, shared: bool) -> None:
+        """Follows a raw value. `carrier` equals `read` bit for bit; what leaves it can move to read's product."""
+        for edge in self._view.edges_from(carrier.op, carrier.output):
+            node = self._view.nodes[edge.op]
+            found = self._effects.of(edge)
+            if self._view.is_variable(read.op) and node.op_type == "Identity":
+                tensor = TensorRef(edge.op)
+                self._from_value(tensor, tensor, shared=not node.has_control_inputs)
+            elif edge.op in self._view.masks:
+                continue
+            elif found == {Effect.DATA}:
+                self._reads.setdefault(read, (shared, []))[1].append((edge.op, edge.port))
+            elif Effect.DATA not in found:
+                self._raw.append(edge.op)
+            elif node.op_type in self._aliases:
+                self._from_value(read, TensorRef(edge.op), shared)
+            else:
+                raise _Refusal(
+                    edge.op,
+                    f"{node.op_type} '{edge.op}' feeds both the model and a regularizer, summary or variable",
+                )
+
+
+def _descendants(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:
+    """Returns the ops and everything computed from them."""
+    seen: Set[OpName] = set()
+    stack = list(ops)
+    while stack:
+        op = stack.pop()
+        if op not in seen:
+            seen.add(op)
+            stack.extend(edge.op for edge in view.edges_from(op))
+    return frozenset(seen)
+
+
+def _value_edges(view: GraphView, variable: OpName) -> List[Edge]:
+    """Returns the edges that leave a variable, looking through its plain reads."""
+    edges: List[Edge] = []
+    for edge in view.edges_from(variable):
+        through = view.nodes[edge.op].op_type in ("Identity", "ReadVariableOp")
+        edges.extend(view.edges_from(edge.op) if through else [edge])
+    return edges

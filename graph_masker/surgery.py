@@ -1,0 +1,144 @@
+"""Applies a plan to a graph: adds masks, thresholds and products, and moves edges. Nothing is renamed or removed.
+
+before   weights -> read ------------------------> Conv2D
+after    weights -> read -> masked_weight (Mul) -> Conv2D
+                    mask ---^
+"""
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.errors import SurgeryError
+from graph_masker.plan import MaskPlan, Site
+from graph_masker.sites import Read
+
+# Index-parallel collections of tf.contrib.model_pruning; its tools, and RigL's optimizers, read them.
+WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS = "kernel", "masks", "thresholds", "masked_weights"
+
+
+@dataclass(frozen=True)
+class MaskedVariable:
+    """A site in a live graph: its variable, mask `[shape of the weight]` and threshold `[]`."""
+
+    site: Site
+    weight: Any
+    mask: Any
+    threshold: Any
+
+
+def apply_plan(graph: Any, plan: MaskPlan) -> Tuple[MaskedVariable, ...]:
+    """Masks a graph as planned and returns one `MaskedVariable` per site, in the plan's order.
+
+    Raises:
+        SurgeryError: the plan does not fit the graph, or the graph is finalized. The graph is as it was.
+    """
+    if graph.finalized:
+        raise SurgeryError("the graph is finalized; mask it before a session or a hook finalizes it")
+    variables = {variable.op.name: variable for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
+    for site in plan.sites:
+        _check_site(graph, site, variables)
+    moved: List[Tuple[Any, int, Any]] = []
+    try:
+        return tuple(_mask_site(graph, site, variables, moved) for site in plan.sites)
+    except Exception:
+        for op, index, tensor in reversed(moved):
+            tf_compat.update_input(op, index, tensor)
+        raise
+
+
+def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
+    needed = [site.variable, site.mask, site.threshold] if site.masked else [site.variable]
+    for name in needed:
+        if name not in variables:
+            raise SurgeryError(
+                f"{name}: expected a variable of the graph's global variables, found none; a graph imported "
+                "without its collections cannot be masked"
+            )
+    for name in () if site.masked else (site.mask, site.threshold, site.masked_weight):
+        if name in _op_names(graph, name):
+            raise SurgeryError(f"{name}: expected a free name for {site.variable}, found an op of that name")
+    edges = {(op, index) for read in site.reads for op, index in read.reroutes}
+    for consumer in site.consumers:
+        if consumer.backward and (consumer.op, consumer.port) in edges:
+            raise SurgeryError(
+                f"{site.variable}: {consumer.op_type} '{consumer.op}' belongs to gradients that exist already; "
+                "mask the graph before its gradients are built"
+            )
+    for read in site.reads:
+        for op, index in read.reroutes:
+            found = graph.get_operation_by_name(op).inputs[index].name
+            if found != read.tensor:
+                raise SurgeryError(f"{op}: expected input {index} to be '{read.tensor}', found '{found}'; plan anew")
+
+
+def _op_names(graph: Any, name: str) -> Tuple[str, ...]:
+    try:
+        return (graph.get_operation_by_name(name).name,)
+    except KeyError:
+        return ()
+
+
+def _mask_site(graph: Any, site: Site, variables: Dict[str, Any], moved: List[Tuple[Any, int, Any]]) -> MaskedVariable:
+    weight = variables[site.variable]
+    if site.masked:
+        mask, threshold = variables[site.mask], variables[site.threshold]
+        product = graph.get_tensor_by_name(f"{site.masked_weight}:0")
+    else:
+        mask, threshold, product = _add_mask(graph, site, weight)
+    for read in site.reads:
+        source = product if read.shared else _own_product(graph, site, read, mask)
+        for name, index in read.reroutes:
+            op = graph.get_operation_by_name(name)
+            moved.append((op, index, op.inputs[index]))
+            tf_compat.update_input(op, index, source)
+    return MaskedVariable(site, weight, mask, threshold)
+
+
+def _add_mask(graph: Any, site: Site, weight: Any) -> Tuple[Any, Any, Any]:
+    with tf_compat.outside_everything(graph, like=weight.op):
+        dtype = weight.dtype.base_dtype
+        mask = _new_variable(site, site.mask, lambda: tf.ones(site.shape, dtype))
+        threshold = _new_variable(site, site.threshold, lambda: tf.zeros([], dtype))
+        product = tf.multiply(mask, _shared_read(graph, site, weight), name=f"{site.masked_weight}/")
+    for key, item in ((WEIGHTS, weight), (MASKS, mask), (THRESHOLDS, threshold), (MASKED_WEIGHTS, product)):
+        graph.add_to_collection(key, item)
+    return mask, threshold, product
+
+
+def _new_variable(site: Site, name: str, initial_value: Callable[[], Any]) -> Any:
+    # A callable puts the initializer's ops below the variable's name, so that no name of the model's is taken.
+    return tf.Variable(
+        initial_value,
+        trainable=False,
+        collections=[tf.GraphKeys.GLOBAL_VARIABLES],
+        name=f"{name}/",
+        use_resource=site.kind == "resource",
+    )
+
+
+def _shared_read(graph: Any, site: Site, weight: Any) -> Any:
+    """The read that the product multiplies: one that the graph has, so that evaluation reads the weight once."""
+    for read in site.reads:
+        tensor = graph.get_tensor_by_name(read.tensor)
+        if read.shared and not tensor.dtype._is_ref_dtype:
+            return tensor
+    return weight
+
+
+def _own_product(graph: Any, site: Site, read: Read, mask: Any) -> Any:
+    tensor = graph.get_tensor_by_name(read.tensor)
+    name = f"{site.masked_weight}_{_count(graph, site)}"
+    with tf_compat.outside_everything(graph, like=mask.op), tf.name_scope(f"{name}/mask/"):
+        mask_value = tf.convert_to_tensor(mask)
+    with tf_compat.in_context_of(graph, tensor.op):
+        return tf.multiply(mask_value, tensor, name=f"{name}/")
+
+
+def _count(graph: Any, site: Site) -> int:
+    number = 1
+    while _op_names(graph, f"{site.masked_weight}_{number}"):
+        number += 1
+    return number

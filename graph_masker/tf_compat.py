@@ -1,0 +1,256 @@
+"""The only file that names TensorFlow's private API, and the only one that knows which TensorFlow it is (1.15)."""
+
+import contextlib
+import types
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+
+import tensorflow.compat.v1 as tf
+from tensorflow.python.framework import function as tf_function
+from tensorflow.python.ops import gradients_util, nn_ops
+from tensorflow_estimator.python.estimator import estimator as estimator_lib
+
+from graph_masker.view import GraphView, TensorRef, build_view
+
+_READ_COLLECTIONS = (
+    "trainable_variables",
+    "local_variables",
+    "regularization_losses",
+    "kernel",
+    "masks",
+    "thresholds",
+    "masked_weights",
+)
+
+
+def view_of_graph(graph: Any) -> GraphView:
+    """Returns a view of a `tf.Graph` as it is now."""
+    operations = graph.get_operations()
+
+    def ops() -> Iterator[Tuple[str, str, Tuple[TensorRef, ...], bool]]:
+        for op in operations:
+            inputs = tuple(TensorRef(tensor.op.name, tensor.value_index) for tensor in op.inputs)
+            yield op.name, op.type, inputs, bool(op.control_inputs)
+
+    def attribute(name: str, key: str) -> Any:
+        return _plain(graph.get_operation_by_name(name).get_attr(key))
+
+    def tensor_shape(tensor: TensorRef) -> Any:
+        shape = graph.get_tensor_by_name(tensor.name).shape
+        return None if shape.dims is None else tuple(shape.as_list())
+
+    collections = {
+        key: [item.name for item in graph.get_collection(key) if hasattr(item, "name")] for key in _READ_COLLECTIONS
+    }
+    return build_view(ops(), collections, attribute, tensor_shape)
+
+
+def _plain(value: Any) -> Any:
+    """Turns an attribute's value into plain data: a type into its name, a shape into a tuple."""
+    if isinstance(value, tf.DType):
+        return value.base_dtype.name
+    if hasattr(value, "unknown_rank"):
+        return None if value.unknown_rank else tuple(None if d.size < 0 else d.size for d in value.dim)
+    return value
+
+
+def view_of_meta_graph(meta_graph: Any) -> GraphView:
+    """Returns a view of a MetaGraphDef protocol buffer. Nothing of it is run or imported."""
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+
+    def ops() -> Iterator[Tuple[str, str, Tuple[TensorRef, ...], bool]]:
+        for node in meta_graph.graph_def.node:
+            data = tuple(_parse_input(text) for text in node.input if not text.startswith("^"))
+            yield node.name, node.op, data, len(data) < len(node.input)
+
+    def attribute(name: str, key: str) -> Any:
+        value = nodes[name].attr[key]
+        if value.HasField("type"):
+            return tf.as_dtype(value.type).base_dtype.name
+        return _plain(value.shape)
+
+    def tensor_shape(tensor: TensorRef) -> Any:
+        shapes = nodes[tensor.op].attr["_output_shapes"].list.shape
+        return _plain(shapes[tensor.output]) if tensor.output < len(shapes) else None
+
+    collections = {key: _names_in(meta_graph, key) for key in _READ_COLLECTIONS}
+    return build_view(ops(), collections, attribute, tensor_shape)
+
+
+def _parse_input(text: str) -> TensorRef:
+    name, _, output = text.partition(":")
+    return TensorRef(name, int(output or 0))
+
+
+def _names_in(meta_graph: Any, key: str) -> List[str]:
+    if key not in meta_graph.collection_def:
+        return []
+    collection = meta_graph.collection_def[key]
+    if collection.HasField("node_list"):
+        return list(collection.node_list.value)
+    names = []
+    for value in collection.bytes_list.value:
+        definition = variable_def()
+        definition.ParseFromString(value)
+        names.append(definition.variable_name)
+    return names
+
+
+def variable_def() -> Any:
+    """Returns an empty VariableDef protocol buffer."""
+    from tensorflow.core.framework import variable_pb2
+
+    return variable_pb2.VariableDef()
+
+
+def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Callable[..., Any]:
+    """Returns a graph function: each call of it adds one op."""
+    function: Callable[..., Any] = tf_function.Defun(*types, func_name=name)(body)
+    return function
+
+
+def nth_element(values: Any, n: Any) -> Any:
+    """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
+    return nn_ops.nth_element(values, n)
+
+
+def beside(variable: Any) -> Any:
+    """A context in which new ops are colocated with a variable."""
+    return tf.get_default_graph().colocate_with(variable.op, ignore_existing=True)
+
+
+def update_input(op: Any, index: int, tensor: Any) -> None:
+    """Makes input `index` of an op read another tensor."""
+    op._update_input(index, tensor)
+
+
+@contextlib.contextmanager
+def outside_everything(graph: Any, like: Any) -> Iterator[None]:
+    """New ops go beside op `like`: no name scope, control flow or control dependency applies to them."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(graph.as_default())
+        stack.enter_context(graph.control_dependencies(None))
+        stack.enter_context(graph.name_scope(None))
+        stack.enter_context(graph.colocate_with(like, ignore_existing=True))
+        yield
+
+
+@contextlib.contextmanager
+def in_context_of(graph: Any, op: Any) -> Iterator[None]:
+    """New ops go into the loop or cond that holds `op`, and nothing else applies to them."""
+    with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
+        graph._set_control_flow_context(op._get_control_flow_context())
+        try:
+            yield
+        finally:
+            graph._set_control_flow_context(None)
+
+
+@contextlib.contextmanager
+def around_gradients(
+    graph: Any, before: Callable[[Sequence[Any]], None], after: Callable[[Sequence[str]], None]
+) -> Iterator[None]:
+    """While open, calls `before(ys)` and `after(names of new ops)` around every building of gradients in `graph`.
+
+    tf.gradients and every optimizer reach TensorFlow's one implementation through its module, so that
+    replacing it there sees them all. Gradients of function bodies are built in graphs of their own and pass.
+    """
+    original = gradients_util._GradientsHelper
+
+    def helper(ys: Any, xs: Any, *args: Any, **kwargs: Any) -> Any:
+        if tf.get_default_graph() is not graph:
+            return original(ys, xs, *args, **kwargs)
+        before(list(ys) if isinstance(ys, (list, tuple)) else [ys])
+        first = graph._next_id_counter
+        result = original(ys, xs, *args, **kwargs)
+        numbers = range(first + 1, graph._next_id_counter + 1)
+        after([graph._nodes_by_id[number].name for number in numbers if number in graph._nodes_by_id])
+        return result
+
+    gradients_util._GradientsHelper = helper
+    try:
+        yield
+    finally:
+        gradients_util._GradientsHelper = original
+
+
+def set_scaffold_saver(scaffold: Any, saver: Any) -> None:
+    """Gives a Scaffold that has no saver one. In place: hooks may hold the same Scaffold."""
+    scaffold._saver = saver
+
+
+def saver_variables(saver: Any) -> List[Any]:
+    """Returns the variables that a built saver saves."""
+    items = saver._var_list
+    return list(items.values() if isinstance(items, dict) else items or [])
+
+
+def saver_is_built(saver: Any) -> bool:
+    """Tells whether a saver has its ops. One that has not will take in all variables when it gets them."""
+    return bool(saver._is_built)
+
+
+def extend_saver(saver: Any, variables: Sequence[Any]) -> None:
+    """Makes a built saver hold more variables. In place: hooks may hold the same saver."""
+    items = saver._var_list
+    if isinstance(items, dict):
+        saver._var_list = {**items, **{variable.op.name: variable for variable in variables}}
+    else:
+        saver._var_list = [*items, *variables]
+    saver.saver_def = None
+    saver._is_built = False
+    saver.build()
+
+
+def saver_without(saver: Any, names: Iterable[str]) -> Any:
+    """Returns a new saver for what a built one restores, less the variables of these op names. None if empty."""
+    dropped = set(names)
+    items = saver._var_list
+    if isinstance(items, dict):
+        kept: Any = {key: item for key, item in items.items() if _saved_name(item) not in dropped}
+    else:
+        kept = [item for item in items if _saved_name(item) not in dropped]
+    if not kept:
+        return None
+    return tf.train.Saver(kept, sharded=saver._sharded, reshape=saver._reshape)
+
+
+def _saved_name(item: Any) -> str:
+    op = getattr(item, "op", None)
+    return str(getattr(op, "name", getattr(item, "name", "")))
+
+
+def replace_method(instance: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Replaces one bound method of one object by `make(original)`; its class stays untouched."""
+    original = getattr(instance, name)
+    replacement = make(original)
+    setattr(instance, name, types.MethodType(lambda _, *args, **kwargs: replacement(*args, **kwargs), instance))
+
+
+def wrap_estimators(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """From now on every Estimator of this process gets `wrap(model_fn)` for its model_fn."""
+    original = estimator_lib.EstimatorV2.__init__
+
+    def init(self: Any, model_fn: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, wrap(model_fn), *args, **kwargs)
+
+    estimator_lib.EstimatorV2.__init__ = init
+
+
+def estimator_with(estimator: Any, model_fn: Callable[..., Any]) -> Any:
+    """Returns a copy of an Estimator with another model_fn: same class, configuration, directory, parameters."""
+    import copy
+
+    result = copy.copy(estimator)
+    result._model_fn = model_fn
+    return result
+
+
+def estimator_model_fn(estimator: Any) -> Callable[..., Any]:
+    """Returns the model_fn that an Estimator was given."""
+    model_fn: Callable[..., Any] = estimator._model_fn
+    return model_fn
+
+
+def collections_of(graph: Any, names: Iterable[str]) -> Dict[str, List[Any]]:
+    """Returns copies of a graph's collections."""
+    return {name: list(graph.get_collection(name)) for name in names}

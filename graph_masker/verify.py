@@ -1,0 +1,115 @@
+"""The guarantees of a masked graph, as checks that run. Independent of how sites were found."""
+
+from typing import Any, Iterable, List, Set
+
+import networkx as nx
+
+from graph_masker import tf_compat
+from graph_masker.errors import VerificationError
+from graph_masker.plan import MaskPlan, Site
+from graph_masker.view import GraphView, OpName, TensorRef
+
+
+def verify_masked(graph: Any, plan: MaskPlan, outputs: Iterable[str] = ()) -> None:
+    """Checks a masked graph against its plan.
+
+    Every site has its mask, threshold and product, of the weight's shape; the product multiplies the mask and
+    that weight, nothing else (G1); every consumer's weight comes from a product (G2, G4); no path leads from a
+    masked variable's raw value to `outputs` (G2).
+
+    Args:
+        graph: a `tf.Graph` that `apply_plan` has been applied to.
+        plan: the plan it was applied with.
+        outputs: names of the model's output and loss tensors. Without them only consumers are checked.
+
+    Raises:
+        VerificationError: a guarantee does not hold; the message names the ops concerned.
+    """
+    view = tf_compat.view_of_graph(graph)
+    for site in plan.sites:
+        _check_product(view, site)
+        _check_consumers(view, site)
+    _check_no_bypass(view, plan, [_tensor(name) for name in outputs])
+
+
+def _tensor(name: str) -> TensorRef:
+    op, _, output = name.partition(":")
+    return TensorRef(op, int(output or 0))
+
+
+def _products(view: GraphView, site: Site) -> List[OpName]:
+    first = site.masked_weight
+    own = [name for name in view.nodes if name.startswith(f"{first}_") and name[len(first) + 1 :].isdigit()]
+    return [first, *own]
+
+
+def _check_product(view: GraphView, site: Site) -> None:
+    for name in (site.variable, site.mask, site.threshold, site.masked_weight):
+        if name not in view.nodes:
+            raise VerificationError(f"{site.variable}: expected an op '{name}', found none; mask the graph anew")
+    mask_shape = view.attribute(site.mask, "shape")
+    if mask_shape != site.shape:
+        raise VerificationError(f"{site.mask}: expected the weight's shape {site.shape}, found {mask_shape}")
+    node = view.nodes[site.masked_weight]
+    sources = {_variable_behind(view, tensor.op) for tensor in node.inputs}
+    if node.op_type != "Mul" or sources != {site.mask, site.variable}:
+        raise VerificationError(
+            f"{site.masked_weight}: expected the product of {site.mask} and {site.variable}, found "
+            f"{node.op_type} of {', '.join(sorted(sources))}"
+        )
+
+
+def _variable_behind(view: GraphView, op: OpName) -> OpName:
+    while view.nodes[op].op_type in ("Identity", "ReadVariableOp", "Enter", "Switch"):
+        op = view.nodes[op].inputs[0].op
+    return op
+
+
+def _check_consumers(view: GraphView, site: Site) -> None:
+    """The weight input of each consumer must meet a product before it meets the variable."""
+    products = set(_products(view, site))
+    for consumer in site.consumers:
+        stack = [view.nodes[consumer.op].inputs[consumer.port].op]
+        seen: Set[OpName] = set()
+        met = False
+        while stack:
+            op = stack.pop()
+            if op in seen:
+                continue
+            seen.add(op)
+            if op in products:
+                met = True
+            elif op == site.variable:
+                raise VerificationError(
+                    f"{consumer.op}: reads {site.variable} past its mask; expected {site.masked_weight} on the way"
+                )
+            else:
+                stack.extend(tensor.op for tensor in view.nodes[op].inputs)
+        if not met:
+            raise VerificationError(f"{consumer.op}: expected its weight from {site.masked_weight}, found no path")
+
+
+def _check_no_bypass(view: GraphView, plan: MaskPlan, outputs: List[TensorRef]) -> None:
+    masked = {site.variable for site in plan.sites}
+    walls = {name for site in plan.sites for name in (*_products(view, site), *site.raw_readers)}
+    seen: Set[OpName] = set()
+    stack = [tensor.op for tensor in outputs]
+    while stack:
+        op = stack.pop()
+        if op in seen or op in walls:
+            continue
+        seen.add(op)
+        if op in masked:
+            raise VerificationError(_bypass(view, op, walls, [tensor.op for tensor in outputs]))
+        stack.extend(tensor.op for tensor in view.nodes[op].inputs)
+
+
+def _bypass(view: GraphView, variable: OpName, walls: Set[OpName], outputs: List[OpName]) -> str:
+    network = view.to_networkx()
+    network.remove_nodes_from(walls)
+    for output in outputs:
+        if output in network and nx.has_path(network, variable, output):
+            path = nx.shortest_path(network, variable, output)
+            shown = [*path[:4], "...", path[-1]] if len(path) > 6 else path
+            return f"{variable}: expected no path past its mask, found {' -> '.join(shown)}"
+    return f"{variable}: expected no path past its mask to the outputs, found one"

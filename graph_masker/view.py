@@ -1,0 +1,142 @@
+"""A read-only view of a graph's data flow, the same for a `tf.Graph` and for a MetaGraph's protocol buffer.
+
+Built in one pass. Adjacency is kept in plain dicts, because a networkx multigraph of a 40,000-op training graph
+takes longer to build than the whole analysis; `GraphView.to_networkx` gives one where its algorithms are wanted.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+
+import networkx as nx
+
+VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
+
+OpName = str
+Shape = Optional[Tuple[Optional[int], ...]]
+
+
+class TensorRef(NamedTuple):
+    """One output of one op."""
+
+    op: OpName
+    output: int = 0
+
+    @property
+    def name(self) -> str:
+        """TensorFlow's tensor name, such as ``conv/weights/read:0``."""
+        return f"{self.op}:{self.output}"
+
+
+class Edge(NamedTuple):
+    """One input of one op: `tensor` flows into input `port` of `op`."""
+
+    tensor: TensorRef
+    op: OpName
+    port: int
+
+
+class Node(NamedTuple):
+    """One op: its name, type, data inputs and place in the order of creation."""
+
+    name: OpName
+    op_type: str
+    inputs: Tuple[TensorRef, ...]
+    order: int
+    has_control_inputs: bool
+
+
+@dataclass(frozen=True)
+class MaskRecord:
+    """A mask that the graph already holds, ours or contrib's, as its collections tell."""
+
+    variable: OpName
+    mask: OpName
+    threshold: OpName
+    masked_weight: OpName
+
+
+@dataclass(frozen=True)
+class GraphView:
+    """Ops, edges and the facts about them that analysis needs. Nothing here changes a graph.
+
+    Attributes:
+        nodes: by op name, in order of creation.
+        readers: by op name, the edges that leave the op.
+        trainable, local: op names of variables in the collections of that name.
+        regularization: names of tensors in the regularization-losses collection.
+        masks: masks already present, by the name of their product op.
+        attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
+        tensor_shape: static shape of a tensor, None where the rank is not known.
+    """
+
+    nodes: Mapping[OpName, Node]
+    readers: Mapping[OpName, List[Edge]]
+    trainable: FrozenSet[OpName]
+    local: FrozenSet[OpName]
+    regularization: FrozenSet[str]
+    masks: Mapping[OpName, MaskRecord]
+    attribute: Callable[[OpName, str], Any]
+    tensor_shape: Callable[[TensorRef], Shape]
+
+    def edges_from(self, op: OpName, output: Optional[int] = None) -> List[Edge]:
+        """Returns the edges that leave an op, or one of its outputs."""
+        edges = self.readers.get(op, [])
+        return edges if output is None else [edge for edge in edges if edge.tensor.output == output]
+
+    def is_variable(self, op: OpName) -> bool:
+        """Tells whether an op is a variable, ref or resource."""
+        return self.nodes[op].op_type in VARIABLE_OPS
+
+    def variables(self) -> List[OpName]:
+        """Returns the variables' op names in order of creation."""
+        return [node.name for node in self.nodes.values() if node.op_type in VARIABLE_OPS]
+
+    def to_networkx(self) -> "nx.DiGraph":
+        """Returns the data flow as a networkx DiGraph: nodes are op names with attribute ``op_type``."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from((node.name, {"op_type": node.op_type}) for node in self.nodes.values())
+        graph.add_edges_from((source.op, node.name) for node in self.nodes.values() for source in node.inputs)
+        return graph
+
+
+def build_view(
+    ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...], bool]],
+    collections: Mapping[str, List[str]],
+    attribute: Callable[[OpName, str], Any],
+    tensor_shape: Callable[[TensorRef], Shape],
+) -> GraphView:
+    """Builds a view from ops in order of creation.
+
+    Args:
+        ops: tuples (name, op type, data inputs, whether it has control inputs).
+        collections: names held by the collections that analysis reads: tensors and variables by name.
+        attribute: see `GraphView`.
+        tensor_shape: see `GraphView`.
+    """
+    nodes: Dict[OpName, Node] = {}
+    readers: Dict[OpName, List[Edge]] = {}
+    for order, (name, op_type, inputs, controlled) in enumerate(ops):
+        nodes[name] = Node(name, op_type, inputs, order, controlled)
+        for index, tensor in enumerate(inputs):
+            readers.setdefault(tensor.op, []).append(Edge(tensor, name, index))
+    return GraphView(
+        nodes=nodes,
+        readers=readers,
+        trainable=_op_names(collections.get("trainable_variables", [])),
+        local=_op_names(collections.get("local_variables", [])),
+        regularization=frozenset(collections.get("regularization_losses", [])),
+        masks=_mask_records(nodes, collections),
+        attribute=attribute,
+        tensor_shape=tensor_shape,
+    )
+
+
+def _op_names(names: Iterable[str]) -> FrozenSet[OpName]:
+    return frozenset(name.split(":")[0] for name in names)
+
+
+def _mask_records(nodes: Mapping[OpName, Node], collections: Mapping[str, List[str]]) -> Dict[OpName, MaskRecord]:
+    """Joins the four index-parallel collections of tf.contrib.model_pruning."""
+    names = [collections.get(key, []) for key in ("kernel", "masks", "thresholds", "masked_weights")]
+    records = (MaskRecord(*(name.split(":")[0] for name in row)) for row in zip(*names))
+    return {record.masked_weight: record for record in records if record.masked_weight in nodes}

@@ -1,0 +1,17 @@
+"""Depthwise convolutions: kernels ``[kh, kw, cin, multiplier]``.
+
+They hold a small share of a model's entries and lose accuracy early, so they are masked only on request.
+"""
+
+from rewriters.rule import Adjoint, WeightRule
+
+RULES = (
+    WeightRule(
+        "DepthwiseConv2dNative",
+        weight_inputs=(1,),
+        family="depthwise",
+        data_input=0,
+        on_request=True,
+        adjoint=Adjoint("DepthwiseConv2dNativeBackpropInput", 2, "DepthwiseConv2dNativeBackpropFilter", (0, 2)),
+    ),
+)
