@@ -2,9 +2,10 @@
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from examples.digit_scenes.layout import Layout
 from google.protobuf import text_format
 from object_detection.protos import pipeline_pb2
+
+from examples.digit_scenes.layout import Layout
 
 TEMPLATE = Path(__file__).with_name("pipeline.config")
 

@@ -57,7 +57,7 @@ def split_digits(digits: Digits, held_out: float, seed: int) -> Tuple[Digits, Di
     train, test = [], []
     for label in range(CLASSES):
         members = random.permutation(np.flatnonzero(digits.labels == label))
-        cut = int(round(len(members) * held_out))
+        cut = round(len(members) * held_out)
         test.append(members[:cut])
         train.append(members[cut:])
 

@@ -3,11 +3,12 @@ from pathlib import Path
 from typing import List, Sequence
 
 import numpy as np
-from examples.digit_scenes.exporting import Detections
-from examples.digit_scenes.scenes import Scene
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+
+from examples.digit_scenes.exporting import Detections
+from examples.digit_scenes.scenes import Scene
 
 COLOURS = {"truth": "#4da3ff", "dense": "#ffb000", "pruned": "#38d878"}
 PANEL = 2.7  # inches
@@ -63,5 +64,5 @@ def draw_detections(
 def _shown(found: Detections):
     """Keeps what is confident enough to draw: boxes [n, 4] and their labels."""
     keep = found.scores >= SHOWN
-    labels: List[str] = ["%d  %.2f" % pair for pair in zip(found.labels[keep], found.scores[keep])]
+    labels: List[str] = [f"{digit}  {score:.2f}" for digit, score in zip(found.labels[keep], found.scores[keep])]
     return found.boxes[keep], labels

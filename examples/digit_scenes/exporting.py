@@ -5,8 +5,9 @@ from typing import List, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from examples.digit_scenes.config import Phase, read_config
 from object_detection import exporter
+
+from examples.digit_scenes.config import Phase, read_config
 
 
 class Sizes(NamedTuple):

@@ -72,7 +72,7 @@ def prepare(root: Path) -> Layout:
     layout = Layout(root.resolve())
     marker = layout.root / MARKER
     if layout.root.exists() and any(layout.root.iterdir()) and not marker.exists():
-        raise FileExistsError("%s holds files the demo did not make; name another folder" % layout.root)
+        raise FileExistsError(f"{layout.root} holds files the demo did not make; name another folder")
     for folder in (layout.train_records.parent, layout.dense, layout.pruned):
         if folder.exists():
             shutil.rmtree(str(folder))

@@ -2,9 +2,10 @@
 from pathlib import Path
 from typing import Any
 
+from object_detection import model_lib
+
 import graph_masker
 from examples.digit_scenes.training import ModelFnCreator
-from object_detection import model_lib
 
 RAMP = 0.6  # fraction of the steps over which the sparsity rises; the rest is for recovery
 UPDATES = 40  # mask updates over the ramp

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Iterable, Sequence
 
 import tensorflow.compat.v1 as tf
+from PIL import Image
+
 from examples.digit_scenes.digits import CLASSES
 from examples.digit_scenes.scenes import Scene
-from PIL import Image
 
 
 def _bytes(values: Sequence[bytes]) -> tf.train.Feature:
@@ -55,10 +56,10 @@ def write_records(scenes: Iterable[Scene], path: Path, prefix: str) -> int:
     count = 0
     with tf.io.TFRecordWriter(str(path)) as writer:
         for count, scene in enumerate(scenes, start=1):
-            writer.write(to_example(scene, "%s-%05d.png" % (prefix, count)).SerializeToString())
+            writer.write(to_example(scene, f"{prefix}-{count:05d}.png").SerializeToString())
     return count
 
 
 def write_label_map(path: Path) -> None:
     """Writes the label map: digit d has the id d + 1."""
-    path.write_text("".join("item {\n  id: %d\n  name: '%d'\n}\n" % (d + 1, d) for d in range(CLASSES)))
+    path.write_text("".join(f"item {{\n  id: {d + 1}\n  name: '{d}'\n}}\n" for d in range(CLASSES)))

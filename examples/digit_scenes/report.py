@@ -1,8 +1,9 @@
 """The tables at the end of a run."""
 from typing import Any, Dict, List
 
-from examples.digit_scenes.sparsity import LayerSparsity
 from rich.table import Table
+
+from examples.digit_scenes.sparsity import LayerSparsity
 
 
 def layers_table(rows: List[LayerSparsity], target: float) -> Table:
@@ -14,22 +15,22 @@ def layers_table(rows: List[LayerSparsity], target: float) -> Table:
     for row in rows:
         exact = row.zeros_asked == row.zeros_mask == row.zeros_folded
         table.add_row(
-            row.weight, "x".join(map(str, row.shape)), "{:,}".format(row.entries),
-            "{:,}".format(row.zeros_asked), "{:,}".format(row.zeros_folded),
-            "[%s]%.4f%%" % ("green" if exact else "red", 100 * row.sparsity),
+            row.weight, "x".join(map(str, row.shape)), f"{row.entries:,}",
+            f"{row.zeros_asked:,}", f"{row.zeros_folded:,}",
+            f"[{'green' if exact else 'red'}]{100 * row.sparsity:.4f}%",
         )
     entries, zeros = sum(row.entries for row in rows), sum(row.zeros_folded for row in rows)
     table.add_section()
     table.add_row(
-        "all masked layers", "", "{:,}".format(entries), "{:,}".format(sum(row.zeros_asked for row in rows)),
-        "{:,}".format(zeros), "%.4f%%" % (100 * zeros / entries),
+        "all masked layers", "", f"{entries:,}", f"{sum(row.zeros_asked for row in rows):,}",
+        f"{zeros:,}", f"{100 * zeros / entries:.4f}%",
     )
     return table
 
 
 def results_table(summary: Dict[str, Any]) -> Table:
     """Shows dense against pruned."""
-    table = Table(title="Dense and pruned on %d held-out scenes" % summary["held_out_scenes"])
+    table = Table(title=f"Dense and pruned on {summary['held_out_scenes']} held-out scenes")
     table.add_column("")
     for name in ("dense", "pruned"):
         table.add_column(name, justify="right")

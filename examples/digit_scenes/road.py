@@ -3,6 +3,7 @@ import json
 from typing import IO, Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
+
 from examples.digit_scenes import (
     comparing,
     config,
@@ -100,8 +101,8 @@ def run(layout: Layout, settings: Settings, stream: Optional[IO[str]] = None) ->
         )
     titles = [
         "ground truth",
-        "dense, mAP@0.5 %.2f" % dense_scores.at_50,
-        "%.0f%% pruned, mAP@0.5 %.2f" % (100 * settings.sparsity, pruned_scores.at_50),
+        f"dense, mAP@0.5 {dense_scores.at_50:.2f}",
+        f"{100 * settings.sparsity:.0f}% pruned, mAP@0.5 {pruned_scores.at_50:.2f}",
     ]
     with stages.stage("draw", "draw detections of the frozen graphs"):
         shown = crowded(held_out_scenes, PICTURED)
@@ -177,7 +178,7 @@ def show(
     console.print(report.layers_table(layers, summary["target_sparsity"]))
     console.print(report.results_table(summary))
     console.print(
-        "largest difference between masked and folded outputs on %d scenes: [bold]%g"
-        % (summary["compared_scenes"], summary["max_abs_difference"])
+        f"largest difference between masked and folded outputs on {summary['compared_scenes']} scenes: "
+        f"[bold]{summary['max_abs_difference']:g}"
     )
-    console.print("all in %.0f s; results in %s" % (summary["seconds"], layout.root), soft_wrap=True)
+    console.print(f"all in {summary['seconds']:.0f} s; results in {layout.root}", soft_wrap=True)

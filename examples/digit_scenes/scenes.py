@@ -2,8 +2,9 @@
 from typing import Iterator, List, NamedTuple
 
 import numpy as np
-from examples.digit_scenes.digits import SIDE, Digits
 from PIL import Image
+
+from examples.digit_scenes.digits import SIDE, Digits
 
 INK = 64  # grey level from which a pixel counts as part of the digit
 MARGIN = 2  # pixels kept free between two digits
@@ -22,10 +23,10 @@ class SceneStyle(NamedTuple):
     """
 
     side: int = 96
-    most_digits: int = 4
-    smallest: float = 1.0
-    largest: float = 1.6
-    noise: int = 60
+    most_digits: int = 3
+    smallest: float = 1.3
+    largest: float = 1.9
+    noise: int = 40
 
 
 class Scene(NamedTuple):
@@ -44,7 +45,7 @@ class Scene(NamedTuple):
 
 def scale_glyph(glyph: np.ndarray, factor: float) -> np.ndarray:
     """Scales a glyph and crops it to the tight bounds of its ink: uint8 [28, 28] -> [height, width]."""
-    size = int(round(SIDE * factor))
+    size = round(SIDE * factor)
     scaled = np.asarray(Image.fromarray(glyph).resize((size, size), Image.BILINEAR))
     rows = np.flatnonzero((scaled >= INK).any(axis=1))
     columns = np.flatnonzero((scaled >= INK).any(axis=0))

@@ -35,7 +35,7 @@ class Stages:
 
     def rule(self, title: str) -> None:
         """Opens a part of the run."""
-        self.console.rule("[bold]%s" % title)
+        self.console.rule(f"[bold]{title}")
 
     @contextlib.contextmanager
     def stage(self, key: str, title: str, total: Optional[int] = None) -> Iterator[Callable[[int], None]]:

@@ -2,8 +2,9 @@
 from typing import Any, Callable, Dict, NamedTuple
 
 import tensorflow.compat.v1 as tf
-from examples.digit_scenes.config import Phase
 from object_detection import model_hparams, model_lib
+
+from examples.digit_scenes.config import Phase
 
 NEVER = 10**9  # steps
 
