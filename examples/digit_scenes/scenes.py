@@ -16,16 +16,18 @@ class SceneStyle(NamedTuple):
 
     Attributes:
         side: Height and width, pixels.
-        most_digits: A scene holds one to this many digits.
+        fewest_digits: A scene holds at least this many digits, if they find room.
+        most_digits: A scene holds at most this many digits.
         smallest: Smallest factor by which a 28 px glyph is scaled.
         largest: Largest such factor.
         noise: The background is uniform noise from 0 to this grey level.
     """
 
     side: int = 96
-    most_digits: int = 3
-    smallest: float = 1.3
-    largest: float = 1.9
+    fewest_digits: int = 2
+    most_digits: int = 5
+    smallest: float = 1.2
+    largest: float = 1.6
     noise: int = 40
 
 
@@ -58,7 +60,7 @@ def compose(digits: Digits, style: SceneStyle, random: np.random.RandomState) ->
     taken = np.zeros((style.side, style.side), dtype=bool)
     boxes: List[List[float]] = []
     labels: List[int] = []
-    for _ in range(random.randint(1, style.most_digits + 1)):
+    for _ in range(random.randint(style.fewest_digits, style.most_digits + 1)):
         index = random.randint(len(digits.labels))
         glyph = scale_glyph(digits.glyphs[index], random.uniform(style.smallest, style.largest))
         height, width = glyph.shape
