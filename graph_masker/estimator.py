@@ -42,9 +42,14 @@ def auto_mask(
     """
     if not isinstance(spec, PruningSpec):
         raise UsageError(f"auto_mask: expected a PruningSpec, found {type(spec).__name__}")
-    if getattr(model_fn, _MARK, None) is not None:
+    if is_masked(model_fn):
         raise UsageError("auto_mask: this model_fn is masked already; give it the original one")
     return _masked_function(model_fn, _Masking(model_fn, spec, rules, on_plan))
+
+
+def is_masked(model_fn: ModelFn) -> bool:
+    """Tells whether `auto_mask` made this model_fn."""
+    return getattr(model_fn, _MARK, None) is not None
 
 
 def auto_mask_estimator(estimator: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES) -> Any:

@@ -1,0 +1,225 @@
+"""fold_checkpoint: a masked checkpoint becomes a plain one, with the original model's names.
+
+Tensors go from file to file through TensorFlow's own restore and save ops, a group at a time, so that memory
+stays bounded whatever the checkpoint's size. The graph used is ours; nothing of the model's is run.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from graph_masker import files
+from graph_masker.errors import DestinationError, SourceError, VerificationError
+from graph_masker.masks import MaskNames, find_masks
+from graph_masker.source import CheckpointReader, Source, find_source, read_meta_graph
+
+_GROUP_BYTES = 256 * 2**20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FoldedWeight:
+    """One weight after folding: its key, number of entries and of zeros."""
+
+    variable: str
+    entries: int
+    zeros: int
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What `fold_checkpoint` wrote.
+
+    Attributes:
+        prefix: of the new checkpoint.
+        weights: all folded weights; moving averages and other copies of a weight are in `copies`.
+        copies: keys of moving averages folded along with their weights.
+        dropped: keys of the source that the plain checkpoint does not have.
+    """
+
+    prefix: str
+    weights: Tuple[FoldedWeight, ...]
+    copies: Tuple[str, ...]
+    dropped: Tuple[str, ...]
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros over all folded weights."""
+        return sum(weight.zeros for weight in self.weights) / max(1, sum(weight.entries for weight in self.weights))
+
+
+def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> FoldResult:
+    """Multiplies masks into weights and their moving averages, and drops masks, thresholds and the update step.
+
+    Args:
+        src: prefix of a masked checkpoint, or a checkpoint directory, whose latest is taken.
+        dst: prefix of the new checkpoint, or, where `src` is a directory, a new directory.
+        progress: called with bytes done and bytes in all.
+
+    Raises:
+        SourceError: the source is missing or damaged, or holds no masks.
+        DestinationError: the destination exists or cannot be written.
+        VerificationError: what was written does not read back as it should. Nothing is left behind.
+    """
+    source = find_source(src)
+    if source.prefix is None:
+        raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
+    to_directory = os.path.isdir(src)
+    prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
+    _check_destination(dst, prefix, to_directory)
+    reader = CheckpointReader(source.prefix)
+    names = find_masks(reader, _collections(source))
+    if not names.masks:
+        raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
+    with files.staging_directory(dst if to_directory else prefix) as staged:
+        staged_prefix = os.path.join(staged, os.path.basename(prefix))
+        _write(reader, names, staged_prefix, progress)
+        weights = _check_written(reader, names, staged_prefix)
+        _publish(staged, dst, prefix, to_directory)
+    return FoldResult(prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
+
+
+def _collections(source: Source) -> Dict[str, str]:
+    """Returns weight by mask as the .meta file's collections pair them; empty without one."""
+    if source.meta_path is None:
+        return {}
+    definitions = read_meta_graph(source.meta_path).collection_def
+    pairs = zip(definitions["masks"].node_list.value, definitions["kernel"].node_list.value)
+    return {mask.split(":")[0]: weight.split(":")[0] for mask, weight in pairs}
+
+
+def _check_destination(dst: str, prefix: str, to_directory: bool) -> None:
+    taken = dst if to_directory or os.path.isdir(dst) else prefix + ".index"
+    if os.path.lexists(taken):
+        raise DestinationError(f"{taken}: exists already; name a new destination or remove it")
+    if not os.path.basename(prefix):
+        raise DestinationError(f"{dst}: expected the prefix of a new checkpoint, such as {dst}model.ckpt-0")
+
+
+def _groups(reader: CheckpointReader, names: Sequence[str]) -> Iterator[List[str]]:
+    group: List[str] = []
+    size = 0
+    for name in names:
+        count = _bytes(reader, name)
+        if group and size + count > _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += count
+    yield group
+
+
+def _bytes(reader: CheckpointReader, name: str) -> int:
+    return int(np.prod(reader.shape(name), dtype=np.int64)) * max(1, reader.dtype(name).size or 1)
+
+
+def _write(reader: CheckpointReader, names: MaskNames, prefix: str, progress: Optional[Progress]) -> None:
+    kept = [name for name in reader.names() if name not in names.state]
+    groups = list(_groups(reader, kept))
+    total = sum(_bytes(reader, name) for name in kept)
+    done = 0
+    parts = [f"{prefix}.part-{number}" for number in range(len(groups))] if len(groups) > 1 else [prefix]
+    try:
+        for group, part in zip(groups, parts):
+            _write_group(reader, names, group, part)
+            done += sum(_bytes(reader, name) for name in group)
+            if progress is not None:
+                progress(done, total)
+        if len(parts) > 1:
+            with tf.Graph().as_default(), tf.Session(config=_local()) as session:
+                session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix))
+    except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
+        raise SourceError(
+            f"{reader.prefix}: expected a complete checkpoint, found a truncated or damaged data file "
+            f"({' '.join(error.message.split())[:160]}); copy it anew from where it was trained"
+        ) from error
+    except tf.errors.OpError as error:
+        raise DestinationError(f"{prefix}: cannot be written: {' '.join(error.message.split())[:160]}") from error
+
+
+def _write_group(reader: CheckpointReader, names: MaskNames, group: Sequence[str], part: str) -> None:
+    masks = sorted({names.mask_of[name] for name in group if name in names.mask_of})
+    wanted = [*group, *masks]
+    with tf.Graph().as_default(), tf.device("/cpu:0"):
+        types = [reader.dtype(name) for name in wanted]
+        restored = tf.raw_ops.RestoreV2(
+            prefix=reader.prefix, tensor_names=wanted, shape_and_slices=[""] * len(wanted), dtypes=types
+        )
+        values = dict(zip(wanted, restored))
+        # The very product of the masked graph, so that the folded weights are its bits.
+        tensors = [
+            tf.multiply(values[names.mask_of[name]], values[name]) if name in names.mask_of else values[name]
+            for name in group
+        ]
+        save = tf.raw_ops.SaveV2(
+            prefix=part, tensor_names=list(group), shape_and_slices=[""] * len(group), tensors=tensors
+        )
+        with tf.Session(config=_local()) as session:
+            session.run(save)
+
+
+def _local() -> tf.ConfigProto:
+    return tf.ConfigProto(device_count={"GPU": 0})
+
+
+def _check_written(reader: CheckpointReader, names: MaskNames, prefix: str) -> Tuple[FoldedWeight, ...]:
+    """Rereads what was written and compares every tensor with what it should be, bit for bit."""
+    written = CheckpointReader(prefix)
+    expected: Set[str] = set(reader.names()) - names.state
+    if set(written.names()) != expected:
+        raise VerificationError(f"{prefix}: expected {len(expected)} tensors, found {len(written.names())}")
+    weights = []
+    for name in sorted(expected):
+        source, found = reader.tensor(name), written.tensor(name)
+        if name in names.mask_of:
+            mask = reader.tensor(names.mask_of[name])
+            if not np.all((mask == 0) | (mask == 1)):
+                raise SourceError(f"{reader.prefix}: expected zeros and ones in '{names.mask_of[name]}', found others")
+            source = mask * source
+            if name in names.masks.values():
+                weights.append(FoldedWeight(name, mask.size, int(np.sum(mask == 0))))
+        if not same_bits(source, found):
+            raise VerificationError(f"{prefix}: '{name}' does not read back as it was written; is the disk sound?")
+    return tuple(weights)
+
+
+def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
+    """Tells whether two arrays have the same type, shape and bits. NaNs compare by their bits."""
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    if left.dtype == object:
+        return bool(np.array_equal(left, right))
+    return bool(left.tobytes() == right.tobytes())
+
+
+def _publish(staged: str, dst: str, prefix: str, to_directory: bool) -> None:
+    """Moves the complete files to their names: data first, the index, without which there is no checkpoint, last."""
+    name = os.path.basename(prefix)
+    state = os.path.join(staged, "checkpoint")
+    with open(state, "w", encoding="utf-8") as stream:
+        stream.write(f"model_checkpoint_path: {json.dumps(name)}\nall_model_checkpoint_paths: {json.dumps(name)}\n")
+    written = sorted(os.listdir(staged), key=lambda item: (item == "checkpoint", item.endswith(".index"), item))
+    try:
+        for item in written:
+            files.sync(os.path.join(staged, item))
+        if to_directory:
+            finished = os.path.join(staged, "finished")
+            os.mkdir(finished)
+            for item in written:
+                os.rename(os.path.join(staged, item), os.path.join(finished, item))
+            shutil.copymode(os.path.dirname(os.path.abspath(dst)), finished)
+            files.move_into_place(finished, dst)
+            return
+        folder = os.path.dirname(os.path.abspath(prefix))
+        for item in written:
+            # A state file that is there belongs to other checkpoints; it is left as it is.
+            if item != "checkpoint" or not os.path.exists(os.path.join(folder, item)):
+                files.move_into_place(os.path.join(staged, item), os.path.join(folder, item))
+    except OSError as error:
+        raise DestinationError(f"{dst}: cannot be written: {error.strerror}") from error

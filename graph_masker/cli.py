@@ -1,0 +1,139 @@
+"""The command line: one thin function per subcommand. TensorFlow is imported only by those that need it."""
+
+import json
+import os
+import sys
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import click
+
+import graph_masker
+from graph_masker.errors import GraphMaskerError, SpecError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(graph_masker.__version__, prog_name="graph-masker")
+def commands() -> None:
+    """Prunes unmodified TensorFlow 1.x graph models.
+
+    Exit code 0: done. 2: the input cannot be used, for the reason given. 1: a bug of graph-masker.
+    """
+
+
+def main() -> None:
+    """Runs the command line; errors in the input become one line on standard error and exit code 2."""
+    # TensorFlow prints its own start-up log otherwise; what the user asked for would be lost in it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    try:
+        commands.main(prog_name="graph-masker")
+    except GraphMaskerError as error:
+        click.echo(f"graph-masker: {error}", err=True)
+        sys.exit(2)
+
+
+@commands.command()
+@click.argument("src")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def inspect(src: str, as_json: bool) -> None:
+    """List the weights of SRC that can be masked, and why the others cannot.
+
+    SRC is a checkpoint prefix, a checkpoint directory or a .meta file. Nothing of it is run.
+    """
+    quiet_tensorflow()
+    from graph_masker import inspection, report
+    from graph_masker.source import find_source
+    from rewriters import DEFAULT_RULES
+
+    source = find_source(src)
+    plan = inspection.plan_source(source, None, DEFAULT_RULES)
+    zeros = inspection.mask_zeros(source, plan)
+    if as_json:
+        click.echo(json.dumps(report.plan_as_dict(plan, zeros), indent=2))
+    else:
+        report.console().print(report.sites_table(plan, zeros), report.skips_table(plan))
+
+
+@commands.command()
+@click.argument("src")
+@click.argument("dst")
+def fold(src: str, dst: str) -> None:
+    """Write masked checkpoint SRC as plain checkpoint DST, with the original model's names.
+
+    SRC is a checkpoint prefix or directory; DST is a prefix or directory of the same kind, and must not exist.
+    Moving averages are folded too. The result is reread and compared before it gets its name.
+    """
+    quiet_tensorflow()
+    from rich.progress import Progress
+
+    from graph_masker import report
+    from graph_masker.checkpoint import fold_checkpoint
+
+    screen = report.console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("folding", total=None)
+        result = fold_checkpoint(src, dst, lambda done, total: progress.update(task, completed=done, total=total))
+    report.console().print(report.weights_table(result))
+    click.echo(f"wrote {result.prefix}: {len(result.weights)} weights and {len(result.copies)} moving averages folded")
+
+
+def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that make a PruningSpec; the names with underscores are contrib users' habits."""
+    options = [
+        click.option("--spec", "spec_file", metavar="FILE", help="YAML or JSON file that holds the whole spec."),
+        click.option("--target-sparsity", "--sparsity", "target_sparsity", type=float, metavar="S"),
+        click.option("--begin-step", "--pruning_start_step", "begin_step", type=int, metavar="B"),
+        click.option("--end-step", "--pruning_end_step", "end_step", type=int, metavar="E"),
+        click.option("--frequency", type=int, metavar="F", help="Steps between mask updates. Default 10."),
+        click.option("--initial-sparsity", type=float, metavar="S", help="Sparsity at begin step. Default 0."),
+        click.option("--exponent", type=float, metavar="X", help="Of the schedule's polynomial. Default 3."),
+        click.option("--include", multiple=True, metavar="REGEX", help="Mask only matching variables. Repeatable."),
+        click.option("--exclude", multiple=True, metavar="REGEX", help="Leave these dense. Repeatable."),
+        click.option("--also", multiple=True, metavar="FAMILY", help="Mask on-request ops too, such as depthwise."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@commands.command(context_settings={"allow_interspersed_args": False})
+@spec_options
+@click.option("-m", "as_module", is_flag=True, help="COMMAND names a module, as for python -m.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def run(command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], **options: Any) -> None:
+    """Run an unmodified training script with every Estimator made prunable.
+
+    \b
+    graph-masker run --target-sparsity 0.8 --begin-step 0 --end-step 2000 --frequency 100 -- train.py ARGS...
+    graph-masker run --spec pruning.yaml -- -m object_detection.model_main ARGS...
+    """
+    if command[0] == "-m":
+        as_module, command = True, command[1:]
+        if not command:
+            raise click.UsageError("-m: expected a module name")
+    spec = _spec(spec_file, options)
+    from graph_masker.launch import run_program
+
+    run_program(command, as_module, spec)
+
+
+def _spec(spec_file: Optional[str], options: Dict[str, Any]) -> Any:
+    from graph_masker.spec import PruningSpec
+
+    given = {key: value for key, value in options.items() if value is not None and value != ()}
+    if spec_file is not None:
+        if given:
+            names = ", ".join(f"--{key.replace('_', '-')}" for key in given)
+            raise SpecError(f"{names}: cannot be given together with --spec, which holds the whole spec")
+        return PruningSpec.from_file(spec_file)
+    return PruningSpec.from_dict(given)
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's warnings about numpy and itself away from a command's own output."""
+    import warnings
+
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow.compat.v1 as tf
+    tf.logging.set_verbosity(tf.logging.ERROR)

@@ -1,0 +1,68 @@
+"""Runs an unmodified training script in this process with every Estimator's model_fn made prunable."""
+
+import os
+import runpy
+import sys
+from typing import Any, Callable, List, Sequence
+
+from graph_masker import files, tf_compat
+from graph_masker.errors import UsageError
+from graph_masker.estimator import auto_mask, is_masked
+from graph_masker.plan import MaskPlan
+from graph_masker.report import console, sites_table, skips_table
+from graph_masker.spec import PruningSpec
+
+PLAN_FILE = "graph_masker_plan.json"
+
+
+def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> None:
+    """Runs a script or module as `python script.py ARGS` or `python -m module ARGS` would, pruning what it trains.
+
+    Its exit code, arguments, `__main__` and standard output stay its own. What was masked and what was not goes
+    to standard error, and as JSON to `graph_masker_plan.json` in the Estimator's model directory.
+
+    Args:
+        command: script path or module name, then its arguments.
+        as_module: True for a module.
+        spec: applied to every Estimator that the program makes.
+
+    Raises:
+        UsageError: there is no such script.
+        SystemExit, or whatever the program raises.
+    """
+    target, *arguments = command
+    if not as_module and not os.path.isfile(target):
+        raise UsageError(f"{target}: expected a Python script, found no such file")
+    tf_compat.wrap_estimators(_masking(spec))
+    sys.argv = [target, *arguments]
+    if as_module:
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(target, run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, os.path.dirname(os.path.abspath(target)))
+        runpy.run_path(target, run_name="__main__")
+
+
+def _masking(spec: PruningSpec) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wrap(model_fn: Callable[..., Any]) -> Callable[..., Any]:
+        return model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=_Summary())
+
+    return wrap
+
+
+class _Summary:
+    """Shows a plan when a training graph has been masked, unless the same has been shown."""
+
+    def __init__(self) -> None:
+        self._shown: List[MaskPlan] = []
+
+    def __call__(self, plan: MaskPlan, mode: str, config: Any) -> None:
+        if mode != "train" or plan in self._shown:
+            return
+        self._shown.append(plan)
+        screen = console(stderr=True)
+        screen.print(sites_table(plan), skips_table(plan))
+        model_dir = getattr(config, "model_dir", None)
+        if model_dir and getattr(config, "is_chief", True):
+            os.makedirs(model_dir, exist_ok=True)
+            files.write_text(os.path.join(model_dir, PLAN_FILE), plan.to_json() + "\n")

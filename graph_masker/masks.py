@@ -1,0 +1,96 @@
+"""Tells which tensors of a checkpoint are pruning state, and which weight each mask belongs to."""
+
+import re
+from dataclasses import dataclass
+from typing import Dict, FrozenSet, List, Mapping, Tuple
+
+from graph_masker.errors import SourceError
+from graph_masker.plan import LAST_UPDATE_STEP
+from graph_masker.source import CheckpointReader
+
+# tf.train.ExponentialMovingAverage names its copy `[scope/]<weight>/ExponentialMovingAverage`, or as it was told to.
+_AVERAGE = re.compile(r"average$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class MaskNames:
+    """Keys of a masked checkpoint.
+
+    Attributes:
+        masks: weight by mask.
+        mask_of: mask by key, for every tensor that folding multiplies: weights and their moving averages.
+        copies: the keys of `mask_of` that are moving averages.
+        state: keys that a plain checkpoint does not have.
+    """
+
+    masks: Mapping[str, str]
+    mask_of: Mapping[str, str]
+    copies: FrozenSet[str]
+    state: FrozenSet[str]
+
+
+def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> MaskNames:
+    """Finds the masks of a checkpoint.
+
+    Args:
+        reader: the checkpoint.
+        collections: weight by mask, as the graph's collections say; may be empty. Where it says nothing, a mask
+            belongs to the weight that its name implies: ``w_mask`` to ``w``, ``scope/mask`` to the one tensor
+            of that shape directly in ``scope``. A mask always has a threshold beside it.
+
+    Raises:
+        SourceError: a mask's weight is not in the checkpoint, or several could be it.
+    """
+    held = set(reader.names())
+    masks: Dict[str, str] = {}
+    state = {LAST_UPDATE_STEP} & held
+    for name in reader.names():
+        threshold = name[: -len("mask")] + "threshold" if name.endswith("mask") else ""
+        if threshold not in held or reader.shape(threshold) != ():
+            continue
+        weight = collections.get(name) or _weight_of(reader, name)
+        if weight not in held or reader.shape(weight) != reader.shape(name):
+            raise SourceError(f"{reader.prefix}: expected the weight of mask '{name}', found none of its shape")
+        masks[name] = weight
+        state |= {name, threshold}
+    mask_of = {weight: mask for mask, weight in masks.items()}
+    averages = _averages(reader, mask_of)
+    return MaskNames(masks, {**mask_of, **averages}, frozenset(averages), frozenset(state))
+
+
+def _averages(reader: CheckpointReader, mask_of: Mapping[str, str]) -> Dict[str, str]:
+    """Returns mask by key for the moving averages of masked weights."""
+    found = {}
+    for name in reader.names():
+        owner, _, leaf = name.rpartition("/")
+        if not _AVERAGE.search(leaf):
+            continue
+        # The optimizer's variable scope, if any, stands before the weight's name.
+        while owner and owner not in mask_of:
+            owner = owner.partition("/")[2]
+        if owner and reader.shape(name) == reader.shape(owner):
+            found[name] = mask_of[owner]
+    return found
+
+
+def _weight_of(reader: CheckpointReader, mask: str) -> str:
+    if mask.endswith("_mask"):
+        return mask[: -len("_mask")]
+    scope = mask[: -len("mask")]
+    candidates = _siblings(reader, scope, mask)
+    if len(candidates) != 1:
+        found = ", ".join(candidates) or "none"
+        raise SourceError(
+            f"{reader.prefix}: expected one tensor of the shape of mask '{mask}' beside it, found {found}; "
+            f"put the .meta file, which pairs them, beside the checkpoint"
+        )
+    return candidates[0]
+
+
+def _siblings(reader: CheckpointReader, scope: str, mask: str) -> List[str]:
+    shape: Tuple[int, ...] = reader.shape(mask)
+    return [
+        name
+        for name in reader.names()
+        if name.startswith(scope) and "/" not in name[len(scope) :] and name != mask and reader.shape(name) == shape
+    ]

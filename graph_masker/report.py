@@ -1,0 +1,112 @@
+"""Tables for people: plans and results of folding, printed with rich."""
+
+import os
+import sys
+from collections import Counter
+from typing import Any, Dict, Mapping, Optional
+
+from rich.console import Console
+from rich.table import Table
+
+from graph_masker.plan import MaskPlan, Site
+
+
+def console(stderr: bool = False) -> Console:
+    """Returns a console that never cuts names where its output is read by a program or kept in a file."""
+    stream = sys.stderr if stderr else sys.stdout
+    is_terminal = stream.isatty()
+    return Console(stderr=stderr, width=None if is_terminal or "COLUMNS" in os.environ else 160)
+
+
+def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Table:
+    """Returns one row per site: variable, op types, shape, entries, consumers and, where known, sparsity."""
+    zeros = zeros or {}
+    table = Table(title=f"{len(plan.sites)} sites, {plan.entries:,} entries", title_justify="left")
+    table.add_column("variable", overflow="fold")
+    table.add_column("op types")
+    for heading in ("shape", "entries", "consumers"):
+        table.add_column(heading, justify="right")
+    if zeros:
+        table.add_column("sparsity", justify="right")
+    for site in plan.sites:
+        row = [
+            site.variable,
+            ", ".join(site.op_types),
+            " x ".join(str(size) for size in site.shape),
+            f"{site.entries:,}",
+            str(forward_consumers(site)),
+        ]
+        if zeros:
+            row.append(f"{zeros[site.variable] / site.entries:.4f}" if site.variable in zeros else "no mask")
+        table.add_row(*row)
+    return table
+
+
+def skips_table(plan: MaskPlan) -> Table:
+    """Returns the variables left dense with their reasons; biases and scales share one row."""
+    table = Table(title=f"{len(plan.skips)} variables left dense", title_justify="left")
+    table.add_column("variable", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    counts = Counter(skip.reason for skip in plan.skips)
+    shown = set()
+    for skip in plan.skips:
+        # A reason that names no op and holds for many variables takes one row.
+        if not skip.op and counts[skip.reason] > 3:
+            if skip.reason not in shown:
+                table.add_row(f"{counts[skip.reason]} variables, such as {skip.variable}", skip.reason)
+            shown.add(skip.reason)
+        else:
+            table.add_row(skip.variable, skip.reason)
+    return table
+
+
+def forward_consumers(site: Site) -> int:
+    """Counts the ops of the model, autodiff's left out, that consume a site's weight."""
+    return sum(not consumer.backward for consumer in site.consumers)
+
+
+def plan_as_dict(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Dict[str, Any]:
+    """Returns a plan as plain values for JSON, with the zeros of each mask where known."""
+    zeros = zeros or {}
+    return {
+        "sites": [
+            {
+                "variable": site.variable,
+                "op_types": list(site.op_types),
+                "shape": list(site.shape),
+                "dtype": site.dtype,
+                "entries": site.entries,
+                "consumers": [consumer.op for consumer in site.consumers if not consumer.backward],
+                "raw_readers": list(site.raw_readers),
+                "mask": site.mask,
+                "threshold": site.threshold,
+                "masked": site.masked,
+                "trainable": site.trainable,
+                "zeros": zeros.get(site.variable),
+            }
+            for site in plan.sites
+        ],
+        "skips": [{"variable": skip.variable, "op": skip.op, "reason": skip.reason} for skip in plan.skips],
+        "entries": plan.entries,
+    }
+
+
+def weights_table(result: Any, target: Optional[float] = None) -> Table:
+    """Returns one row per folded weight: entries, zeros, sparsity, and the requested zeros where a target is given.
+
+    Args:
+        result: what `fold_checkpoint` returned.
+        target: requested sparsity, a fraction of zeros.
+    """
+    from graph_masker.schedule import kept_entries
+
+    title = f"{len(result.weights)} weights folded, sparsity {result.sparsity:.4f}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("weight", overflow="fold")
+    for heading in ("entries", "zeros", *(("requested",) if target is not None else ()), "sparsity"):
+        table.add_column(heading, justify="right")
+    for weight in result.weights:
+        requested = [] if target is None else [f"{weight.entries - kept_entries(weight.entries, target):,}"]
+        sparsity = f"{weight.zeros / weight.entries:.4f}"
+        table.add_row(weight.variable, f"{weight.entries:,}", f"{weight.zeros:,}", *requested, sparsity)
+    return table

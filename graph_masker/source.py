@@ -1,0 +1,126 @@
+"""Opens what people have: checkpoint prefixes, checkpoint directories, .meta files. Runs nothing of them."""
+
+import os
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from graph_masker.errors import SourceError
+
+_SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+
+
+class Source(NamedTuple):
+    """A checkpoint and the MetaGraph beside it; either may be absent, not both.
+
+    Attributes:
+        path: what the user named.
+        prefix: of the checkpoint's files, None where there is only a .meta.
+        meta_path: of the .meta file, None where there is none.
+    """
+
+    path: str
+    prefix: Optional[str]
+    meta_path: Optional[str]
+
+
+def find_source(path: str) -> Source:
+    """Finds the checkpoint that a path means: a prefix, one of its files, or the latest of a directory.
+
+    Raises:
+        SourceError: nothing of the kind is there.
+    """
+    if os.path.isdir(path):
+        prefix = _latest(path)
+    elif path.endswith(".meta") and os.path.isfile(path):
+        prefix = path[: -len(".meta")]
+        has_data = tf.train.checkpoint_exists(prefix)
+        return Source(path, prefix if has_data else None, path)
+    else:
+        prefix = _SUFFIX.sub("", path)
+    if not os.path.isfile(prefix + ".index") and not os.path.isfile(prefix):
+        raise SourceError(
+            f"{path}: expected a checkpoint prefix, a checkpoint directory or a .meta file, found "
+            f"{'no file ' + prefix + '.index' if os.path.exists(os.path.dirname(prefix) or '.') else 'no such folder'}"
+        )
+    meta_path = prefix + ".meta"
+    return Source(path, prefix, meta_path if os.path.isfile(meta_path) else None)
+
+
+def _latest(directory: str) -> str:
+    prefix = tf.train.latest_checkpoint(directory)
+    if prefix is not None:
+        return str(prefix)
+    found = sorted(name for name in os.listdir(directory) if name.endswith(".index"))
+    if len(found) == 1:
+        return os.path.join(directory, found[0][: -len(".index")])
+    hint = f"{len(found)} checkpoints and no `checkpoint` file; name one of them" if found else "no checkpoint"
+    raise SourceError(f"{directory}: expected a checkpoint directory, found {hint}")
+
+
+def read_meta_graph(path: str) -> Any:
+    """Reads a .meta file as a protocol buffer.
+
+    Raises:
+        SourceError: it cannot be read or is not a MetaGraph.
+    """
+    meta_graph = tf.MetaGraphDef()
+    try:
+        with open(path, "rb") as stream:
+            meta_graph.ParseFromString(stream.read())
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # protobuf raises its own error types, which differ between its builds
+        raise SourceError(f"{path}: expected a MetaGraph, found damaged or other data; write it anew") from error
+    if not meta_graph.graph_def.node:
+        raise SourceError(f"{path}: expected a MetaGraph, found one without any op; write it anew")
+    return meta_graph
+
+
+class CheckpointReader:
+    """Reads a checkpoint's tensors; every failure is a `SourceError` that names the file."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        with _trouble(prefix):
+            self._reader = tf.train.load_checkpoint(prefix)
+            self._shapes: Dict[str, List[int]] = self._reader.get_variable_to_shape_map()
+            self._types: Dict[str, Any] = self._reader.get_variable_to_dtype_map()
+
+    def names(self) -> List[str]:
+        """Returns all keys, sorted."""
+        return sorted(self._shapes)
+
+    def shape(self, name: str) -> Tuple[int, ...]:
+        """Returns a tensor's shape."""
+        return tuple(self._shapes[name])
+
+    def dtype(self, name: str) -> Any:
+        """Returns a tensor's TensorFlow type."""
+        return self._types[name]
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Reads a tensor; its checksum is checked on the way."""
+        with _trouble(self.prefix):
+            value: np.ndarray = np.asarray(self._reader.get_tensor(name))
+            return value
+
+
+class _trouble:
+    """Turns TensorFlow's errors on reading a checkpoint into one line."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+        if isinstance(error, (tf.errors.OpError, ValueError, RuntimeError, MemoryError)):
+            message = " ".join(str(error).split())
+            raise SourceError(
+                f"{self._prefix}: expected a complete checkpoint, found a missing, truncated or damaged file "
+                f"({message[:160]}); copy it anew from where it was trained"
+            ) from error
