@@ -6,16 +6,21 @@ from rich.table import Table
 from examples.digit_scenes.sparsity import LayerSparsity
 
 
+def short_name(weight: str) -> str:
+    """Gives the layer's own name: the last scope of a weight's name."""
+    return weight.rsplit("/", 2)[-2] if weight.count("/") else weight
+
+
 def layers_table(rows: List[LayerSparsity], target: float) -> Table:
     """Shows requested against reached sparsity, layer by layer."""
     table = Table(title="Sparsity by layer, target %.2f%%" % (100 * target))
-    table.add_column("weight", overflow="fold")
+    table.add_column("layer", overflow="fold")
     for name in ("shape", "entries", "zeros asked", "zeros reached", "sparsity"):
         table.add_column(name, justify="right")
     for row in rows:
         exact = row.zeros_asked == row.zeros_mask == row.zeros_folded
         table.add_row(
-            row.weight, "x".join(map(str, row.shape)), f"{row.entries:,}",
+            short_name(row.weight), "x".join(map(str, row.shape)), f"{row.entries:,}",
             f"{row.zeros_asked:,}", f"{row.zeros_folded:,}",
             f"[{'green' if exact else 'red'}]{100 * row.sparsity:.4f}%",
         )
