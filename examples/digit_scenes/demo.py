@@ -15,7 +15,7 @@ import click
               help="Folder for all results.")
 @click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8,
               show_default=True, help="Fraction of every masked weight that becomes zero.")
-@click.option("--dense-steps", type=click.IntRange(1), default=1200, show_default=True,
+@click.option("--dense-steps", type=click.IntRange(1), default=1400, show_default=True,
               help="Steps of dense training.")
 @click.option("--prune-steps", type=click.IntRange(1), default=600, show_default=True,
               help="Steps of pruning, from the dense checkpoint on.")

@@ -7,8 +7,8 @@ from examples.digit_scenes.sparsity import LayerSparsity
 
 
 def short_name(weight: str) -> str:
-    """Gives the layer's own name: the last scope of a weight's name."""
-    return weight.rsplit("/", 2)[-2] if weight.count("/") else weight
+    """Names a layer by the last two scopes of its weight."""
+    return "/".join(weight.split("/")[-3:-1])
 
 
 def layers_table(rows: List[LayerSparsity], target: float) -> Table:
