@@ -3,7 +3,7 @@
 import os
 import runpy
 import sys
-from typing import Any, Callable, List, Sequence
+from typing import Any, List, Sequence
 
 from graph_masker import files, tf_compat
 from graph_masker.errors import UsageError
@@ -33,30 +33,38 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
     target, *arguments = command
     if not as_module and not os.path.isfile(target):
         raise UsageError(f"{target}: expected a Python script, found no such file")
-    tf_compat.wrap_estimators(_masking(spec))
+    summary = _Summary()
+    tf_compat.wrap_estimators(
+        lambda model_fn: model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=summary)
+    )
     sys.argv = [target, *arguments]
-    if as_module:
-        sys.path.insert(0, os.getcwd())
-        runpy.run_module(target, run_name="__main__", alter_sys=True)
-    else:
-        sys.path.insert(0, os.path.dirname(os.path.abspath(target)))
-        runpy.run_path(target, run_name="__main__")
-
-
-def _masking(spec: PruningSpec) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def wrap(model_fn: Callable[..., Any]) -> Callable[..., Any]:
-        return model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=_Summary())
-
-    return wrap
+    try:
+        if as_module:
+            sys.path.insert(0, os.getcwd())
+            runpy.run_module(target, run_name="__main__", alter_sys=True)
+        else:
+            sys.path.insert(0, os.path.dirname(os.path.abspath(target)))
+            runpy.run_path(target, run_name="__main__")
+    finally:
+        if not summary.graphs:
+            console(stderr=True).print(
+                f"graph-masker: nothing was pruned: {target} built no Estimator model", highlight=False
+            )
 
 
 class _Summary:
-    """Shows a plan when a training graph has been masked, unless the same has been shown."""
+    """Shows a plan when a training graph has been masked, unless the same has been shown.
+
+    Attributes:
+        graphs: number of graphs masked.
+    """
 
     def __init__(self) -> None:
+        self.graphs = 0
         self._shown: List[MaskPlan] = []
 
     def __call__(self, plan: MaskPlan, mode: str, config: Any) -> None:
+        self.graphs += 1
         if mode != "train" or plan in self._shown:
             return
         self._shown.append(plan)

@@ -1,6 +1,7 @@
 """The only file that names TensorFlow's private API, and the only one that knows which TensorFlow it is (1.15)."""
 
 import contextlib
+import functools
 import types
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
 
@@ -227,13 +228,14 @@ def replace_method(instance: Any, name: str, make: Callable[[Callable[..., Any]]
 
 
 def wrap_estimators(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """From now on every Estimator of this process gets `wrap(model_fn)` for its model_fn."""
-    original = estimator_lib.EstimatorV2.__init__
+    """From now on every Estimator of this process, of whatever subclass, gets `wrap(model_fn)` for its model_fn."""
+    original = estimator_lib.Estimator.__init__
 
+    @functools.wraps(original)
     def init(self: Any, model_fn: Any, *args: Any, **kwargs: Any) -> None:
         original(self, wrap(model_fn), *args, **kwargs)
 
-    estimator_lib.EstimatorV2.__init__ = init
+    estimator_lib.Estimator.__init__ = init
 
 
 def estimator_with(estimator: Any, model_fn: Callable[..., Any]) -> Any:

@@ -1,0 +1,55 @@
+# Targets set up what they need in .venv; nothing outside the checkout is changed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+REQUIREMENTS := $(wildcard requirements/*.txt)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export MPLBACKEND := Agg
+
+.PHONY: help setup demo test test-all check format package clean
+
+help:
+	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
+	@echo "make test      set up and run the tests"
+	@echo "make test-all  the slow tests too"
+	@echo "make check     lint, types, import contract"
+	@echo "make package   build the wheel"
+	@echo "make clean     remove the environment and everything built"
+
+setup: $(READY)
+
+$(READY): $(REQUIREMENTS) setup.cfg pyproject.toml
+	@python=$$(PYTHON="$(PYTHON)" tools/find-python37) && echo "setting up $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
+	$(PIP) install --quiet "pip==24.0" "setuptools==68.0.0" "wheel==0.42.0"
+	$(PIP) install --quiet --prefer-binary $(addprefix -r ,$(filter-out %-no-deps.txt,$(REQUIREMENTS)))
+	$(PIP) install --quiet --no-deps $(addprefix -r ,$(filter %-no-deps.txt,$(REQUIREMENTS)))
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m examples.digit_scenes --out build/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy graph_masker rewriters
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+package: $(READY)
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
