@@ -1,4 +1,5 @@
 """Raw outputs of two versions of a model on the same held-out scenes."""
+
 from typing import Any, Dict
 
 import numpy as np

@@ -1,4 +1,5 @@
 """The API's pipeline config for one phase: the template with paths, steps and learning rate filled in."""
+
 from pathlib import Path
 from typing import NamedTuple, Optional
 

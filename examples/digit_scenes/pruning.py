@@ -1,4 +1,5 @@
 """Where graph_masker comes in: everything else in this folder is the API's and would be there without it."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,4 +1,5 @@
 """Keeps the libraries' chatter out of the terminal."""
+
 import contextlib
 import os
 import sys

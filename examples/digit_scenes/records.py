@@ -1,4 +1,5 @@
 """Scenes as the Object Detection API reads them: TFRecord files and a label map."""
+
 import io
 from pathlib import Path
 from typing import Iterable, Sequence
@@ -34,21 +35,25 @@ def to_example(scene: Scene, name: str) -> tf.train.Example:
     Image.fromarray(scene.image[:, :, 0]).save(png, format="png", compress_level=1)
     height, width = scene.image.shape[:2]
     ymin, xmin, ymax, xmax = scene.boxes.T
-    return tf.train.Example(features=tf.train.Features(feature={
-        "image/height": _ints([height]),
-        "image/width": _ints([width]),
-        "image/filename": _bytes([name.encode()]),
-        "image/source_id": _bytes([name.encode()]),
-        "image/encoded": _bytes([png.getvalue()]),
-        "image/format": _bytes([b"png"]),
-        "image/object/bbox/ymin": _floats(ymin),
-        "image/object/bbox/xmin": _floats(xmin),
-        "image/object/bbox/ymax": _floats(ymax),
-        "image/object/bbox/xmax": _floats(xmax),
-        "image/object/class/text": _bytes([str(label).encode() for label in scene.labels]),
-        # Class 0 is the background by the API's convention, so digit d is class d + 1.
-        "image/object/class/label": _ints(scene.labels + 1),
-    }))
+    return tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                "image/height": _ints([height]),
+                "image/width": _ints([width]),
+                "image/filename": _bytes([name.encode()]),
+                "image/source_id": _bytes([name.encode()]),
+                "image/encoded": _bytes([png.getvalue()]),
+                "image/format": _bytes([b"png"]),
+                "image/object/bbox/ymin": _floats(ymin),
+                "image/object/bbox/xmin": _floats(xmin),
+                "image/object/bbox/ymax": _floats(ymax),
+                "image/object/bbox/xmax": _floats(xmax),
+                "image/object/class/text": _bytes([str(label).encode() for label in scene.labels]),
+                # Class 0 is the background by the API's convention, so digit d is class d + 1.
+                "image/object/class/label": _ints(scene.labels + 1),
+            }
+        )
+    )
 
 
 def write_records(scenes: Iterable[Scene], path: Path, prefix: str) -> int:

@@ -1,4 +1,5 @@
 """The tables at the end of a run."""
+
 from typing import Any, Dict, List
 
 from rich.table import Table
@@ -20,15 +21,22 @@ def layers_table(rows: List[LayerSparsity], target: float) -> Table:
     for row in rows:
         exact = row.zeros_asked == row.zeros_mask == row.zeros_folded
         table.add_row(
-            short_name(row.weight), "x".join(map(str, row.shape)), f"{row.entries:,}",
-            f"{row.zeros_asked:,}", f"{row.zeros_folded:,}",
+            short_name(row.weight),
+            "x".join(map(str, row.shape)),
+            f"{row.entries:,}",
+            f"{row.zeros_asked:,}",
+            f"{row.zeros_folded:,}",
             f"[{'green' if exact else 'red'}]{100 * row.sparsity:.4f}%",
         )
     entries, zeros = sum(row.entries for row in rows), sum(row.zeros_folded for row in rows)
     table.add_section()
     table.add_row(
-        "all masked layers", "", f"{entries:,}", f"{sum(row.zeros_asked for row in rows):,}",
-        f"{zeros:,}", f"{100 * zeros / entries:.4f}%",
+        "all masked layers",
+        "",
+        f"{entries:,}",
+        f"{sum(row.zeros_asked for row in rows):,}",
+        f"{zeros:,}",
+        f"{100 * zeros / entries:.4f}%",
     )
     return table
 

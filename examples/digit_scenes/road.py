@@ -1,4 +1,5 @@
 """The whole road: data, dense training, pruning, folding, export, comparison."""
+
 import json
 from typing import IO, Any, Dict, List, NamedTuple, Optional
 
@@ -170,9 +171,7 @@ def crowded(choices: List[scenes.Scene], count: int) -> List[scenes.Scene]:
     return (full + rest)[:count]
 
 
-def show(
-    summary: Dict[str, Any], layers: List[sparsity.LayerSparsity], layout: Layout, stages: Stages
-) -> None:
+def show(summary: Dict[str, Any], layers: List[sparsity.LayerSparsity], layout: Layout, stages: Stages) -> None:
     """Prints the tables and where the files are."""
     console = stages.console
     console.print(report.layers_table(layers, summary["target_sparsity"]))

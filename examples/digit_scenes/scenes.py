@@ -1,4 +1,5 @@
 """Scenes of digits on a noisy background, with the box of every digit."""
+
 from typing import Iterator, List, NamedTuple
 
 import numpy as np

@@ -1,4 +1,5 @@
 """How sparse each masked layer is: asked for, in the mask, and in the folded weight."""
+
 from typing import List, NamedTuple, Tuple
 
 import numpy as np
@@ -61,12 +62,14 @@ def layer_table(masked: str, folded: str, sparsity: float) -> List[LayerSparsity
             continue
         weight = _weight_of(mask, names)
         values = without.get_tensor(weight)
-        rows.append(LayerSparsity(
-            weight=weight,
-            shape=values.shape,
-            entries=values.size,
-            zeros_asked=zeros_asked(values.size, sparsity),
-            zeros_mask=int(np.sum(with_masks.get_tensor(mask) == 0)),
-            zeros_folded=int(np.sum(values == 0)),
-        ))
+        rows.append(
+            LayerSparsity(
+                weight=weight,
+                shape=values.shape,
+                entries=values.size,
+                zeros_asked=zeros_asked(values.size, sparsity),
+                zeros_mask=int(np.sum(with_masks.get_tensor(mask) == 0)),
+                zeros_folded=int(np.sum(values == 0)),
+            )
+        )
     return rows

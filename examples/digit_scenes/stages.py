@@ -1,4 +1,5 @@
 """Progress and time of the stages of a run."""
+
 import contextlib
 import time
 from typing import IO, Callable, Dict, Iterator, Optional

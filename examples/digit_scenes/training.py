@@ -1,4 +1,5 @@
 """Training and evaluation through the API's own Estimator."""
+
 from typing import Any, Callable, Dict, NamedTuple
 
 import tensorflow.compat.v1 as tf
