@@ -90,6 +90,11 @@ class _Masking:
     def run(self, mode: Any, config: Any, args: Sequence[Any], kwargs: Any) -> Any:
         if tf.executing_eagerly():
             raise UsageError("auto_mask: TensorFlow executes eagerly here; masks need a graph, as Estimators build")
+        if tf.distribute.has_strategy():
+            raise UsageError(
+                f"auto_mask: expected no distribution strategy, found {type(tf.distribute.get_strategy()).__name__}; "
+                "leave train_distribute and eval_distribute out of the RunConfig"
+            )
         graph = tf.get_default_graph()
         masker = Masker(graph, self._spec, self._rules)
         is_training = mode == tf.estimator.ModeKeys.TRAIN

@@ -276,7 +276,7 @@ class _Reads:
             node = self._view.nodes[edge.op]
             if node.op_type in _HANDLE_READS:
                 tensor = TensorRef(edge.op)
-                self._from_value(tensor, tensor, shared=not inside and not node.has_control_inputs)
+                self._from_value(tensor, tensor, shared=not inside and not self._view.is_controlled(edge.op))
             elif node.op_type in _HANDLE_CARRIERS:
                 self._from_handle(edge.op, inside or node.op_type in _CONTROL_FLOW)
             elif ignores_value(node.op_type):
@@ -293,7 +293,7 @@ class _Reads:
             found = self._effects.of(edge)
             if self._view.is_variable(read.op) and node.op_type == "Identity":
                 tensor = TensorRef(edge.op)
-                self._from_value(tensor, tensor, shared=not node.has_control_inputs)
+                self._from_value(tensor, tensor, shared=not self._view.is_controlled(edge.op))
             elif edge.op in self._view.masks:
                 continue
             elif found == {Effect.DATA}:

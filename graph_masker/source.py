@@ -56,7 +56,8 @@ def _latest(directory: str) -> str:
     found = sorted(name for name in os.listdir(directory) if name.endswith(".index"))
     if len(found) == 1:
         return os.path.join(directory, found[0][: -len(".index")])
-    hint = f"{len(found)} checkpoints and no `checkpoint` file; name one of them" if found else "no checkpoint"
+    unclear = f"{len(found)} checkpoints and no `checkpoint` file that tells the latest; name one of them"
+    hint = unclear if found else "no checkpoint"
     raise SourceError(f"{directory}: expected a checkpoint directory, found {hint}")
 
 

@@ -44,7 +44,6 @@ class Node(NamedTuple):
     op_type: str
     inputs: Tuple[TensorRef, ...]
     order: int
-    has_control_inputs: bool
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ class GraphView:
         masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
         attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
         tensor_shape: static shape of a tensor, None where the rank is not known.
+        is_controlled: tells whether an op has control inputs.
     """
 
     nodes: Mapping[OpName, Node]
@@ -79,6 +79,7 @@ class GraphView:
     masks: Mapping[OpName, MaskRecord]
     attribute: Callable[[OpName, str], Any]
     tensor_shape: Callable[[TensorRef], Shape]
+    is_controlled: Callable[[OpName], bool]
 
     def edges_from(self, op: OpName, output: Optional[int] = None) -> List[Edge]:
         """Returns the edges that leave an op, or one of its outputs."""
@@ -102,23 +103,25 @@ class GraphView:
 
 
 def build_view(
-    ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...], bool]],
+    ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]],
     collections: Mapping[str, List[str]],
     attribute: Callable[[OpName, str], Any],
     tensor_shape: Callable[[TensorRef], Shape],
+    is_controlled: Callable[[OpName], bool],
 ) -> GraphView:
     """Builds a view from ops in order of creation.
 
     Args:
-        ops: tuples (name, op type, data inputs, whether it has control inputs).
+        ops: tuples (name, op type, data inputs).
         collections: names held by the collections that analysis reads: tensors and variables by name.
         attribute: see `GraphView`.
         tensor_shape: see `GraphView`.
+        is_controlled: see `GraphView`.
     """
     nodes: Dict[OpName, Node] = {}
     readers: Dict[OpName, List[Edge]] = {}
-    for order, (name, op_type, inputs, controlled) in enumerate(ops):
-        nodes[name] = Node(name, op_type, inputs, order, controlled)
+    for order, (name, op_type, inputs) in enumerate(ops):
+        nodes[name] = Node(name, op_type, inputs, order)
         for index, tensor in enumerate(inputs):
             readers.setdefault(tensor.op, []).append(Edge(tensor, name, index))
     return GraphView(
@@ -130,6 +133,7 @@ def build_view(
         masks=_mask_records(nodes, readers, collections),
         attribute=attribute,
         tensor_shape=tensor_shape,
+        is_controlled=is_controlled,
     )
 
 

@@ -155,6 +155,17 @@ def test_same_bits_tells_one_bit_apart():
     assert not checkpoint.same_bits(value, value.astype(np.float64))
 
 
+def test_a_directory_without_a_state_file(trained, tmp_path):
+    shutil.copytree(trained, str(tmp_path / "model"))
+    os.remove(str(tmp_path / "model" / "checkpoint"))
+    with pytest.raises(SourceError, match="found 2 checkpoints and no `checkpoint` file that tells the latest"):
+        fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out"))
+    for name in os.listdir(str(tmp_path / "model")):
+        if name.startswith("model.ckpt-0"):
+            os.remove(str(tmp_path / "model" / name))
+    assert fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out")).sparsity == 0.75
+
+
 def test_missing_and_plain_sources(trained, tmp_path):
     (tmp_path / "empty").mkdir()
     cases = {

@@ -2,6 +2,8 @@
 
 import functools
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -199,3 +201,22 @@ def test_wrong_use_is_refused():
         auto_mask(plain_model_fn, {"target_sparsity": 0.5})
     with pytest.raises(UsageError, match="masked already"):
         auto_mask(auto_mask(plain_model_fn, SPEC), SPEC)
+
+
+def test_a_distribution_strategy_is_refused(tmp_path):
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    config = run_config(train_distribute=strategy)
+    estimator = tf.estimator.Estimator(auto_mask(plain_model_fn, SPEC), str(tmp_path), config)
+    with pytest.raises(UsageError, match="expected no distribution strategy, found MirroredStrategy"):
+        estimator.train(batches(), steps=1)
+
+
+def test_eager_execution_is_refused():
+    code = (
+        "import tensorflow.compat.v1 as tf; tf.enable_eager_execution()\n"
+        "from fixtures.estimators import SPEC, plain_model_fn; from graph_masker import UsageError, auto_mask\n"
+        "try: auto_mask(plain_model_fn, SPEC)(tf.zeros([1, 6, 6, 2]), tf.zeros([1], tf.int32), 'train')\n"
+        "except UsageError as error: print(error)"
+    )
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    assert "TensorFlow executes eagerly here" in result.stdout
