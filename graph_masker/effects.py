@@ -125,8 +125,7 @@ class Effects:
         if ignores_value(node.op_type) or edge.op in self._view.masks or edge.op in self._optimizer:
             return frozenset({Effect.RAW})
         if self._kinds.of(edge.op) is Kind.DATA and not self._carries_on(edge):
-            is_scalar = self._view.tensor_shape(edge.tensor) in ((), None)
-            joins_loss = node.op_type in _ADDITIVE and is_scalar
+            joins_loss = node.op_type in _ADDITIVE and self._view.is_scalar(edge.tensor)
             return frozenset({Effect.RAW if joins_loss else Effect.DATA})
         return self._of_op(edge.op)
 

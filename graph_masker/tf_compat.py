@@ -38,14 +38,13 @@ def view_of_graph(graph: Any) -> GraphView:
     def attribute(name: str, key: str) -> Any:
         return _plain(graph.get_operation_by_name(name).get_attr(key))
 
-    def tensor_shape(tensor: TensorRef) -> Any:
-        shape = graph.get_tensor_by_name(tensor.name).shape
-        return None if shape.dims is None else tuple(shape.as_list())
+    def is_scalar(tensor: TensorRef) -> bool:
+        return bool(graph.get_tensor_by_name(tensor.name).shape.ndims == 0)
 
     collections = {
         key: [item.name for item in graph.get_collection(key) if hasattr(item, "name")] for key in _READ_COLLECTIONS
     }
-    return build_view(ops(), collections, attribute, tensor_shape, is_controlled)
+    return build_view(ops(), collections, attribute, is_scalar, is_controlled)
 
 
 def _plain(value: Any) -> Any:
@@ -74,12 +73,12 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
             return tf.as_dtype(value.type).base_dtype.name
         return _plain(value.shape)
 
-    def tensor_shape(tensor: TensorRef) -> Any:
+    def is_scalar(tensor: TensorRef) -> bool:
         shapes = nodes[tensor.op].attr["_output_shapes"].list.shape
-        return _plain(shapes[tensor.output]) if tensor.output < len(shapes) else None
+        return tensor.output >= len(shapes) or _plain(shapes[tensor.output]) == ()
 
     collections = {key: _names_in(meta_graph, key) for key in _READ_COLLECTIONS}
-    return build_view(ops(), collections, attribute, tensor_shape, is_controlled)
+    return build_view(ops(), collections, attribute, is_scalar, is_controlled)
 
 
 def _parse_input(text: str) -> TensorRef:

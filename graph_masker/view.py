@@ -14,7 +14,6 @@ VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
 PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch"})
 
 OpName = str
-Shape = Optional[Tuple[Optional[int], ...]]
 
 
 class TensorRef(NamedTuple):
@@ -67,7 +66,7 @@ class GraphView:
         regularization: names of tensors in the regularization-losses collection.
         masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
         attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
-        tensor_shape: static shape of a tensor, None where the rank is not known.
+        is_scalar: tells whether a tensor is a scalar; also where a file does not say of what shape it is.
         is_controlled: tells whether an op has control inputs.
     """
 
@@ -78,7 +77,7 @@ class GraphView:
     regularization: FrozenSet[str]
     masks: Mapping[OpName, MaskRecord]
     attribute: Callable[[OpName, str], Any]
-    tensor_shape: Callable[[TensorRef], Shape]
+    is_scalar: Callable[[TensorRef], bool]
     is_controlled: Callable[[OpName], bool]
 
     def edges_from(self, op: OpName, output: Optional[int] = None) -> List[Edge]:
@@ -106,7 +105,7 @@ def build_view(
     ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]],
     collections: Mapping[str, List[str]],
     attribute: Callable[[OpName, str], Any],
-    tensor_shape: Callable[[TensorRef], Shape],
+    is_scalar: Callable[[TensorRef], bool],
     is_controlled: Callable[[OpName], bool],
 ) -> GraphView:
     """Builds a view from ops in order of creation.
@@ -115,7 +114,7 @@ def build_view(
         ops: tuples (name, op type, data inputs).
         collections: names held by the collections that analysis reads: tensors and variables by name.
         attribute: see `GraphView`.
-        tensor_shape: see `GraphView`.
+        is_scalar: see `GraphView`.
         is_controlled: see `GraphView`.
     """
     nodes: Dict[OpName, Node] = {}
@@ -132,7 +131,7 @@ def build_view(
         regularization=frozenset(collections.get("regularization_losses", [])),
         masks=_mask_records(nodes, readers, collections),
         attribute=attribute,
-        tensor_shape=tensor_shape,
+        is_scalar=is_scalar,
         is_controlled=is_controlled,
     )
 
