@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.masker import Masker
+from graph_masker.source import CheckpointReader
 
 
 def include_state(saver: Any, masker: Masker) -> None:
@@ -35,13 +36,13 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
 
     What the checkpoint lacks is logged as a warning. Everything else must be there, as ever.
     """
-    state = {variable.op.name: variable for variable in masker.state_variables}
+    everything = {variable.op.name: variable for variable in masker.state_variables}
     helper: List[Any] = []
 
     def prepare() -> None:
         if not helper and tf_compat.saver_is_built(saver):
             with masker.graph.as_default(), tf.name_scope("model_pruning/restore_dense/"):
-                helper.append(tf_compat.saver_without(saver, state))
+                helper.append(tf_compat.saver_without(saver, everything))
 
     def building(original: Callable[..., Any]) -> Callable[..., Any]:
         def build() -> None:
@@ -52,7 +53,19 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
 
     def restoring(original: Callable[..., Any]) -> Callable[..., Any]:
         def restore(sess: Any, save_path: Any) -> Any:
-            absent = _absent(state, save_path) if helper else set()
+            saved = _op_names(tf_compat.saver_variables(saver))
+            # A saver of some other part of the model has no pruning state to miss.
+            state = {name: variable for name, variable in everything.items() if name in saved}
+            # Not built: the checkpoint is restored as it would be without us, errors included.
+            held = _held(save_path) if helper and state else set(state)
+            unused = {name for name in held if name.endswith("mask") and _threshold(name) in held} - set(state)
+            if unused:
+                tf.logging.warning(
+                    "graph_masker: %s holds %s, which this graph does not apply: those weights are dense here",
+                    save_path,
+                    _summary(sorted(unused)),
+                )
+            absent = set(state) - held
             if not absent:
                 return original(sess, save_path)
             tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(sorted(absent)))
@@ -72,22 +85,26 @@ def _op_names(variables: Sequence[Any]) -> Set[str]:
     return {variable.op.name for variable in variables if getattr(variable, "op", None) is not None}
 
 
-def _absent(state: Dict[str, Any], save_path: Any) -> Set[str]:
-    """Returns the names of pruning state that a checkpoint does not hold. TensorFlow reports other trouble."""
-    try:
-        reader = tf.train.load_checkpoint(save_path)
-    except (tf.errors.OpError, ValueError):
-        return set()
-    return {name for name in state if not reader.has_tensor(name)}
+def _held(save_path: Any) -> Set[str]:
+    """Returns the names of a checkpoint's tensors.
+
+    Raises:
+        SourceError: the checkpoint cannot be read.
+    """
+    return set(CheckpointReader(str(save_path)).names())
+
+
+def _threshold(mask: str) -> str:
+    return mask[: -len("mask")] + "threshold"
 
 
 def _load_state(sess: Any, save_path: Any, state: Dict[str, Any], absent: Set[str]) -> None:
-    reader = tf.train.load_checkpoint(save_path)
+    reader = CheckpointReader(str(save_path))
     for name, variable in state.items():
         if name in absent:
             sess.run(variable.initializer)
             continue
-        value = reader.get_tensor(name)
+        value = reader.tensor(name)
         if list(value.shape) != variable.shape.as_list():
             raise SourceError(
                 f"{save_path}: expected '{name}' of shape {variable.shape.as_list()}, found {list(value.shape)}"

@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import CONV, DENSE, SPEC, batches, estimator_spec, plain_model_fn, read_all, run_config
-from graph_masker import auto_mask
+from graph_masker import SourceError, auto_mask
 
 STATE = {"conv/mask", "conv/threshold", "dense/mask", "dense/threshold", "model_pruning/last_mask_update_step"}
 
@@ -156,6 +156,51 @@ def test_partly_missing_state_is_restored_as_far_as_it_goes(tmp_path, caplog):
     assert "dense/mask" in caplog.text
     assert before["conv/mask"].tobytes() == after["conv/mask"].tobytes()
     assert float(after["dense/mask"].min()) == 1.0
+
+
+def test_masks_that_a_graph_does_not_apply_are_named(tmp_path, caplog):
+    tf.estimator.Estimator(auto_mask(plain_model_fn, SPEC), str(tmp_path), run_config()).train(batches(), steps=8)
+    narrow = type(SPEC).from_dict({**SPEC.to_dict(), "exclude": ["dense"]})
+    with caplog.at_level(logging.WARNING, logger="tensorflow"):
+        tf.estimator.Estimator(auto_mask(plain_model_fn, narrow), str(tmp_path), run_config()).evaluate(batches(), 1)
+    assert "holds dense/mask, which this graph does not apply" in caplog.text
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(tmp_path):
+    estimator = tf.estimator.Estimator(auto_mask(plain_model_fn, SPEC), str(tmp_path), run_config())
+    estimator.train(batches(), steps=1)
+    with open(str(tmp_path / "model.ckpt-1.index"), "r+b") as stream:
+        stream.truncate(20)
+    with pytest.raises(SourceError, match=r"model\.ckpt-1: expected a complete checkpoint"):
+        estimator.evaluate(batches(), steps=1)
+
+
+def test_a_saver_of_other_variables_is_left_alone(tmp_path, caplog):
+    with tf.Graph().as_default(), tf.Session() as session:
+        bias = tf.get_variable("conv/bias", initializer=np.full([4], 5, np.float32))
+        session.run(tf.global_variables_initializer())
+        prefix = tf.train.Saver([bias]).save(session, str(tmp_path / "bias"))
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.train.create_global_step()
+        partial = []
+
+        def scaffold():
+            partial.append(tf.train.Saver([v for v in tf.global_variables() if v.op.name == "conv/bias"]))
+            tf.add_to_collection(tf.GraphKeys.SAVERS, partial[0])
+            return tf.train.Scaffold(saver=tf.train.Saver())
+
+        images, labels = tf.data.make_one_shot_iterator(batches()()).get_next()
+        auto_mask(lambda features, labels, mode: estimator_spec(features, labels, mode, scaffold=scaffold), SPEC)(
+            images, labels, "train"
+        )
+        mask = next(v for v in tf.global_variables() if v.op.name == "dense/mask")
+        session.run(tf.global_variables_initializer())
+        mask.load(np.zeros(mask.shape, np.float32), session)
+        with caplog.at_level(logging.WARNING, logger="tensorflow"):
+            partial[0].restore(session, prefix)
+        assert "graph_masker" not in caplog.text
+        assert session.run("conv/bias:0").tolist() == [5.0] * 4
+        assert not session.run(mask).any()
 
 
 def test_a_missing_weight_is_still_an_error(tmp_path):
