@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import files
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.masks import MaskNames, find_masks
-from graph_masker.source import CheckpointReader, Source, find_source, read_meta_graph
+from graph_masker.source import CheckpointReader, Source, damaged, find_source, read_meta_graph
 
 _GROUP_BYTES = 256 * 2**20
 
@@ -135,10 +135,7 @@ def _write(reader: CheckpointReader, names: MaskNames, prefix: str, progress: Op
             with tf.Graph().as_default(), tf.Session(config=_local()) as session:
                 session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix))
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
-        raise SourceError(
-            f"{reader.prefix}: expected a complete checkpoint, found a truncated or damaged data file "
-            f"({' '.join(error.message.split())[:160]}); copy it anew from where it was trained"
-        ) from error
+        raise damaged(reader.prefix, error) from error
     except tf.errors.OpError as error:
         raise DestinationError(f"{prefix}: cannot be written: {' '.join(error.message.split())[:160]}") from error
 

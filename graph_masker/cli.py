@@ -63,15 +63,11 @@ def fold(src: str, dst: str) -> None:
     Moving averages are folded too. The result is reread and compared before it gets its name.
     """
     quiet_tensorflow()
-    from rich.progress import Progress
-
     from graph_masker import report
     from graph_masker.checkpoint import fold_checkpoint
 
-    screen = report.console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("folding", total=None)
-        result = fold_checkpoint(src, dst, lambda done, total: progress.update(task, completed=done, total=total))
+    with report.progress("folding") as advance:
+        result = fold_checkpoint(src, dst, advance)
     report.console().print(report.weights_table(result))
     click.echo(f"wrote {result.prefix}: {len(result.weights)} weights and {len(result.copies)} moving averages folded")
 

@@ -124,12 +124,24 @@ class Effects:
             return frozenset({Effect.DATA})
         if ignores_value(node.op_type) or edge.op in self._view.masks or edge.op in self._optimizer:
             return frozenset({Effect.RAW})
-        carries_on = node.op_type in ("Switch", "Enter") and edge.port == 0
-        if self._kinds.of(edge.op) is Kind.DATA and not carries_on:
+        if self._kinds.of(edge.op) is Kind.DATA and not self._carries_on(edge):
             is_scalar = self._view.tensor_shape(edge.tensor) in ((), None)
             joins_loss = node.op_type in _ADDITIVE and is_scalar
             return frozenset({Effect.RAW if joins_loss else Effect.DATA})
         return self._of_op(edge.op)
+
+    def _carries_on(self, edge: Edge) -> bool:
+        """Tells whether an op hands the value on as it is, whatever else decides that it runs.
+
+        A cond's Merge does: `Variable.initialized_value`, from which moving averages start, is such a cond. A
+        loop's Merge does not; following it would not end.
+        """
+        op_type = self._view.nodes[edge.op].op_type
+        if op_type == "Merge":
+            sources = {self._view.nodes[tensor.op].op_type for tensor in self._view.nodes[edge.op].inputs}
+            # Before a loop is complete, both inputs of its Merge are Enters.
+            return not sources & {"Enter", "RefEnter", "NextIteration"}
+        return edge.port == 0 and op_type in ("Switch", "RefSwitch", "Enter", "Identity")
 
     def _of_op(self, op: OpName) -> FrozenSet[Effect]:
         if op not in self._known:

@@ -52,12 +52,16 @@ def build_update(
         after: ops or tensors that the update waits for: weights and step are read once they have run.
     """
     with graph.as_default(), graph.name_scope("model_pruning/"), graph.control_dependencies(list(after)):
-        step = tf.cast(global_step.read_value(), tf.int32, name="step")
+        # Grappler moves a narrowing Cast of an Identity to before it, past `after`, and the update would see the step
+        # before this one (ref variables, TensorFlow 1.15). It moves none across the Maximum.
+        step = tf.cast(tf.maximum(global_step.read_value(), 0), tf.int32, name="step")
         with graph.control_dependencies([step]):
             due = is_due(spec, step, last_update.read_value())
+        # Outside the cond, as contrib has it: inside, Grappler folds the 1 - (x + target) of the count into other
+        # constants, and a count that lies halfway between two rounds differently.
+        sparsity = sparsity_tensor(spec, step)
 
         def update() -> Any:
-            sparsity = sparsity_tensor(spec, step)
             select: Dict[Any, Callable[..., Any]] = {}
             assigns: List[Any] = []
             for item in masked:

@@ -1,11 +1,13 @@
 """Tables for people: plans and results of folding, printed with rich."""
 
+import contextlib
 import os
 import sys
 from collections import Counter
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from graph_masker.plan import MaskPlan, Site
@@ -16,6 +18,18 @@ def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     is_terminal = stream.isatty()
     return Console(stderr=stderr, width=None if is_terminal or "COLUMNS" in os.environ else 160)
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function of (done, total) that draws a bar on standard error, where a person looks at it."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda done, total: None
+        return
+    with Progress(console=screen, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Table:

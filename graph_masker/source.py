@@ -119,8 +119,13 @@ class _trouble:
 
     def __exit__(self, kind: Any, error: Any, _: Any) -> None:
         if isinstance(error, (tf.errors.OpError, ValueError, RuntimeError, MemoryError)):
-            message = " ".join(str(error).split())
-            raise SourceError(
-                f"{self._prefix}: expected a complete checkpoint, found a missing, truncated or damaged file "
-                f"({message[:160]}); copy it anew from where it was trained"
-            ) from error
+            raise damaged(self._prefix, error) from error
+
+
+def damaged(prefix: str, error: Exception) -> SourceError:
+    """Returns the error to raise where TensorFlow could not read a checkpoint's files."""
+    message = " ".join(str(getattr(error, "message", error)).split())
+    return SourceError(
+        f"{prefix}: expected a complete checkpoint, found a missing, truncated or damaged file "
+        f"({message[:160]}); copy it anew from where it was trained"
+    )

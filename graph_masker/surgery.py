@@ -17,6 +17,7 @@ from graph_masker.sites import Read
 
 # Index-parallel collections of tf.contrib.model_pruning; its tools, and RigL's optimizers, read them.
 WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS = "kernel", "masks", "thresholds", "masked_weights"
+_COLLECTIONS = (WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS, tf.GraphKeys.GLOBAL_VARIABLES)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def apply_plan(graph: Any, plan: MaskPlan) -> Tuple[MaskedVariable, ...]:
 
     Raises:
         SurgeryError: the plan does not fit the graph, or the graph is finalized. The graph is as it was.
+
+    Any other error takes edges and collections back, too; ops cannot be removed from a graph and stay, unused.
     """
     if graph.finalized:
         raise SurgeryError("the graph is finalized; mask it before a session or a hook finalizes it")
@@ -41,11 +44,14 @@ def apply_plan(graph: Any, plan: MaskPlan) -> Tuple[MaskedVariable, ...]:
     for site in plan.sites:
         _check_site(graph, site, variables)
     moved: List[Tuple[Any, int, Any]] = []
+    collections = tf_compat.collections_of(graph, _COLLECTIONS)
     try:
         return tuple(_mask_site(graph, site, variables, moved) for site in plan.sites)
     except Exception:
         for op, index, tensor in reversed(moved):
             tf_compat.update_input(op, index, tensor)
+        for key, items in collections.items():
+            graph.get_collection_ref(key)[:] = items
         raise
 
 

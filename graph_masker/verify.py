@@ -7,7 +7,7 @@ import networkx as nx
 from graph_masker import tf_compat
 from graph_masker.errors import VerificationError
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.view import GraphView, OpName, TensorRef
+from graph_masker.view import GraphView, OpName, TensorRef, products_of, variable_behind
 
 
 def verify_masked(graph: Any, plan: MaskPlan, outputs: Iterable[str] = ()) -> None:
@@ -38,9 +38,7 @@ def _tensor(name: str) -> TensorRef:
 
 
 def _products(view: GraphView, site: Site) -> List[OpName]:
-    first = site.masked_weight
-    own = [name for name in view.nodes if name.startswith(f"{first}_") and name[len(first) + 1 :].isdigit()]
-    return [first, *own]
+    return list(products_of(view.nodes, view.readers, site.variable, site.mask))
 
 
 def _check_product(view: GraphView, site: Site) -> None:
@@ -51,18 +49,12 @@ def _check_product(view: GraphView, site: Site) -> None:
     if mask_shape != site.shape:
         raise VerificationError(f"{site.mask}: expected the weight's shape {site.shape}, found {mask_shape}")
     node = view.nodes[site.masked_weight]
-    sources = {_variable_behind(view, tensor.op) for tensor in node.inputs}
+    sources = {variable_behind(view.nodes, tensor.op) for tensor in node.inputs}
     if node.op_type != "Mul" or sources != {site.mask, site.variable}:
         raise VerificationError(
             f"{site.masked_weight}: expected the product of {site.mask} and {site.variable}, found "
             f"{node.op_type} of {', '.join(sorted(sources))}"
         )
-
-
-def _variable_behind(view: GraphView, op: OpName) -> OpName:
-    while view.nodes[op].op_type in ("Identity", "ReadVariableOp", "Enter", "Switch"):
-        op = view.nodes[op].inputs[0].op
-    return op
 
 
 def _check_consumers(view: GraphView, site: Site) -> None:

@@ -5,11 +5,13 @@ takes longer to build than the whole analysis; `GraphView.to_networkx` gives one
 """
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import networkx as nx
 
 VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
+# A variable's value passes these unchanged, into a loop or cond too.
+PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch"})
 
 OpName = str
 Shape = Optional[Tuple[Optional[int], ...]]
@@ -64,7 +66,7 @@ class GraphView:
         readers: by op name, the edges that leave the op.
         trainable, local: op names of variables in the collections of that name.
         regularization: names of tensors in the regularization-losses collection.
-        masks: masks already present, by the name of their product op.
+        masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
         attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
         tensor_shape: static shape of a tensor, None where the rank is not known.
     """
@@ -125,7 +127,7 @@ def build_view(
         trainable=_op_names(collections.get("trainable_variables", [])),
         local=_op_names(collections.get("local_variables", [])),
         regularization=frozenset(collections.get("regularization_losses", [])),
-        masks=_mask_records(nodes, collections),
+        masks=_mask_records(nodes, readers, collections),
         attribute=attribute,
         tensor_shape=tensor_shape,
     )
@@ -135,8 +137,38 @@ def _op_names(names: Iterable[str]) -> FrozenSet[OpName]:
     return frozenset(name.split(":")[0] for name in names)
 
 
-def _mask_records(nodes: Mapping[OpName, Node], collections: Mapping[str, List[str]]) -> Dict[OpName, MaskRecord]:
-    """Joins the four index-parallel collections of tf.contrib.model_pruning."""
+def _mask_records(
+    nodes: Mapping[OpName, Node], readers: Mapping[OpName, List[Edge]], collections: Mapping[str, List[str]]
+) -> Dict[OpName, MaskRecord]:
+    """Joins the four index-parallel collections of tf.contrib.model_pruning, and finds further products."""
     names = [collections.get(key, []) for key in ("kernel", "masks", "thresholds", "masked_weights")]
-    records = (MaskRecord(*(name.split(":")[0] for name in row)) for row in zip(*names))
-    return {record.masked_weight: record for record in records if record.masked_weight in nodes}
+    rows = (MaskRecord(*(name.split(":")[0] for name in row)) for row in zip(*names))
+    records = {record.masked_weight: record for record in rows if record.masked_weight in nodes}
+    for record in tuple(records.values()):
+        for product in products_of(nodes, readers, record.variable, record.mask):
+            records.setdefault(product, record)
+    return records
+
+
+def products_of(
+    nodes: Mapping[OpName, Node], readers: Mapping[OpName, List[Edge]], variable: OpName, mask: OpName
+) -> Iterator[OpName]:
+    """Yields the ops that multiply a mask and its weight.
+
+    There can be several: a read in a loop or cond has its own, and so has each use of a shared layer of contrib's.
+    """
+    stack = [mask]
+    while stack:
+        for edge in readers.get(stack.pop(), []):
+            node = nodes[edge.op]
+            if node.op_type in PLAIN_READS:
+                stack.append(edge.op)
+            elif node.op_type == "Mul" and variable_behind(nodes, node.inputs[1 - edge.port].op) == variable:
+                yield edge.op
+
+
+def variable_behind(nodes: Mapping[OpName, Node], op: OpName) -> OpName:
+    """Follows plain reads back from an op to what they read: the variable, where that is all there is between."""
+    while nodes[op].op_type in PLAIN_READS:
+        op = nodes[op].inputs[0].op
+    return op

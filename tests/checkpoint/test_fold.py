@@ -1,0 +1,216 @@
+"""fold_checkpoint: exact, complete or absent, and clear about bad input."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from fixtures.estimators import CONV, DENSE, SPEC, batches, plain_model_fn, read_all, run_config
+from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, checkpoint, fold_checkpoint
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model directory trained to its target; tests copy it before they change it."""
+    model_dir = str(tmp_path_factory.mktemp("trained") / "model")
+    with tf.Graph().as_default():
+        estimator = tf.estimator.Estimator(auto_mask(plain_model_fn, SPEC), model_dir, run_config())
+        estimator.train(batches(), steps=8)
+    return model_dir
+
+
+def _save(path, values):
+    """Writes a checkpoint that holds exactly `values`."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = {name: tf.Variable(value, name=name.replace("/", "_")) for name, value in values.items()}
+        session.run(tf.global_variables_initializer())
+        return tf.train.Saver(variables).save(session, str(path), write_meta_graph=False)
+
+
+def _files(folder):
+    found = {}
+    for root, _, names in os.walk(str(folder)):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, "rb") as stream:
+                found[os.path.relpath(path, str(folder))] = stream.read()
+    return found
+
+
+def test_folded_directory_holds_the_products_and_every_other_tensor(trained, tmp_path):
+    before = _files(trained)
+    result = fold_checkpoint(trained, str(tmp_path / "folded"))
+    assert _files(trained) == before
+    assert (
+        tf.train.latest_checkpoint(str(tmp_path / "folded")) == result.prefix == str(tmp_path / "folded/model.ckpt-8")
+    )
+    masked, folded = read_all(trained), read_all(result.prefix)
+    state = {name for name in masked if name.endswith(("mask", "threshold", "last_mask_update_step"))}
+    assert set(result.dropped) == state == set(masked) - set(folded)
+    assert len(state) == 5
+    for name, value in folded.items():
+        expected = masked[name.replace("kernel", "mask")] * masked[name] if name in (CONV, DENSE) else masked[name]
+        assert value.tobytes() == expected.tobytes(), name
+    assert {weight.variable: weight.zeros for weight in result.weights} == {CONV: 54, DENSE: 144}
+    assert result.sparsity == 0.75
+
+
+def test_folded_checkpoint_gives_the_masked_outputs_in_the_original_model(trained, tmp_path):
+    fold_checkpoint(trained, str(tmp_path / "folded"))
+
+    def logits(model_fn, model_dir):
+        estimator = tf.estimator.Estimator(model_fn, str(model_dir), run_config())
+        return next(iter(estimator.predict(batches(), yield_single_examples=False)))["logits"]
+
+    masked = logits(auto_mask(plain_model_fn, SPEC), trained)
+    assert masked.tobytes() == logits(plain_model_fn, tmp_path / "folded").tobytes()
+    # Negative control: the raw weights, unfolded, give other outputs.
+    assert masked.tobytes() != logits(plain_model_fn, trained).tobytes()
+
+
+def test_prefix_to_prefix_leaves_a_state_file_that_is_there(trained, tmp_path):
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "other"\n')
+    result = fold_checkpoint(os.path.join(trained, "model.ckpt-8"), str(tmp_path / "plain"))
+    assert result.prefix == str(tmp_path / "plain")
+    assert (tmp_path / "checkpoint").read_text() == 'model_checkpoint_path: "other"\n'
+    assert sorted(os.listdir(str(tmp_path))) == ["checkpoint", "plain.data-00000-of-00001", "plain.index"]
+
+
+def test_moving_averages_and_two_weights_in_one_scope(tmp_path):
+    random = np.random.RandomState(0)
+    depthwise, pointwise = random.rand(3, 3, 2, 1).astype("f"), random.rand(1, 1, 2, 4).astype("f")
+    values = {
+        "sep/depthwise_weights": depthwise,
+        "sep/depthwise_weights_mask": (depthwise > 0.5).astype("f"),
+        "sep/depthwise_weights_threshold": np.float32(0.5),
+        "sep/pointwise_weights": pointwise,
+        "sep/pointwise_weights_mask": (pointwise > 0.3).astype("f"),
+        "sep/pointwise_weights_threshold": np.float32(0.3),
+        "sep/pointwise_weights/ExponentialMovingAverage": pointwise + 1,
+        "train/sep/depthwise_weights/my_average": depthwise - 1,
+        "sep/pointwise_weights/Momentum": pointwise * 2,
+        "model_pruning/last_mask_update_step": np.int32(7),
+        "attention/mask": random.rand(2, 2).astype("f"),
+    }
+    result = fold_checkpoint(_save(tmp_path / "masked", values), str(tmp_path / "folded"))
+    folded = read_all(result.prefix)
+    assert np.array_equal(folded["sep/depthwise_weights"], depthwise * (depthwise > 0.5))
+    assert np.array_equal(folded["sep/pointwise_weights"], pointwise * (pointwise > 0.3))
+    average = folded["sep/pointwise_weights/ExponentialMovingAverage"]
+    assert np.array_equal(average, (pointwise + 1) * (pointwise > 0.3))
+    assert np.array_equal(folded["train/sep/depthwise_weights/my_average"], (depthwise - 1) * (depthwise > 0.5))
+    # The optimizer's slots, and a model's own variable that is called mask, stay as they are.
+    assert np.array_equal(folded["sep/pointwise_weights/Momentum"], pointwise * 2)
+    assert np.array_equal(folded["attention/mask"], values["attention/mask"])
+    assert len(result.copies) == 2
+
+
+def test_groups_of_tensors_merge_into_one_checkpoint(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_GROUP_BYTES", 300)
+    seen = []
+    result = fold_checkpoint(trained, str(tmp_path / "many"), progress=lambda done, total: seen.append((done, total)))
+    monkeypatch.undo()
+    whole = read_all(fold_checkpoint(trained, str(tmp_path / "one")).prefix)
+    many = read_all(result.prefix)
+    assert {name: value.tobytes() for name, value in many.items()} == {k: v.tobytes() for k, v in whole.items()}
+    assert len(seen) > 2
+    assert seen[-1][0] == seen[-1][1]
+    assert sum(name.startswith("model.ckpt-8.data") for name in os.listdir(str(tmp_path / "many"))) == len(seen)
+
+
+def test_what_does_not_read_back_is_not_published(trained, tmp_path, monkeypatch):
+    original = checkpoint._write
+
+    def flip(reader, names, prefix, progress):
+        original(reader, names, prefix, progress)
+        # The file stays readable: it is written anew, with one value changed.
+        with tf.Graph().as_default(), tf.Session() as session:
+            values = read_all(prefix)
+            values[CONV] = np.nextafter(values[CONV], np.float32(1))
+            names = sorted(values)
+            session.run(
+                tf.raw_ops.SaveV2(
+                    prefix=prefix,
+                    tensor_names=names,
+                    shape_and_slices=[""] * len(names),
+                    tensors=[values[n] for n in names],
+                )
+            )
+
+    monkeypatch.setattr(checkpoint, "_write", flip)
+    with pytest.raises(VerificationError, match="conv/kernel"):
+        fold_checkpoint(trained, str(tmp_path / "folded"))
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_same_bits_tells_one_bit_apart():
+    value = np.array([0.0, 1.5, np.nan], np.float32)
+    other = value.copy()
+    other[1] = np.nextafter(other[1], np.float32(2))
+    assert checkpoint.same_bits(value, value.copy())
+    assert not checkpoint.same_bits(value, other)
+    assert not checkpoint.same_bits(value, np.array([-0.0, 1.5, np.nan], np.float32))
+    assert not checkpoint.same_bits(value, value.astype(np.float64))
+
+
+def test_missing_and_plain_sources(trained, tmp_path):
+    (tmp_path / "empty").mkdir()
+    cases = {
+        str(tmp_path / "nothing"): "expected a checkpoint prefix, a checkpoint directory or a .meta file",
+        str(tmp_path / "no/such/folder"): "no such folder",
+        str(tmp_path / "empty"): "found no checkpoint",
+    }
+    for source, message in cases.items():
+        with pytest.raises(SourceError, match=message):
+            fold_checkpoint(source, str(tmp_path / "out"))
+    plain = _save(tmp_path / "plain", {"w": np.ones([2, 2], "f")})
+    with pytest.raises(SourceError, match="found no masks in it; nothing to fold"):
+        fold_checkpoint(plain, str(tmp_path / "out"))
+    orphan = _save(tmp_path / "orphan", {"a/mask": np.ones([2, 2], "f"), "a/threshold": np.float32(0)})
+    with pytest.raises(SourceError, match=r"mask 'a/mask' beside it, found none.*\.meta"):
+        fold_checkpoint(orphan, str(tmp_path / "out"))
+    odd = {"a/mask": np.full([2, 2], 0.5, "f"), "a/threshold": np.float32(0), "a/w": np.ones([2, 2], "f")}
+    with pytest.raises(SourceError, match="expected zeros and ones in 'a/mask'"):
+        fold_checkpoint(_save(tmp_path / "odd", odd), str(tmp_path / "out"))
+    assert not [name for name in os.listdir(str(tmp_path)) if "out" in name]
+
+
+@pytest.mark.parametrize("suffix", [".data-00000-of-00001", ".index"])
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.98])
+def test_truncated_files(trained, tmp_path, suffix, keep):
+    shutil.copytree(trained, str(tmp_path / "model"))
+    path = str(tmp_path / "model" / "model.ckpt-8") + suffix
+    size = os.path.getsize(path)
+    with open(path, "r+b") as stream:
+        stream.truncate(int(size * keep) if keep < 1 else keep)
+    with pytest.raises(SourceError, match=r"model\.ckpt-8: expected a complete checkpoint"):
+        fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out"))
+    assert os.listdir(str(tmp_path)) == ["model"]
+
+
+def test_a_missing_data_file(trained, tmp_path):
+    shutil.copytree(trained, str(tmp_path / "model"))
+    os.remove(str(tmp_path / "model" / "model.ckpt-8.data-00000-of-00001"))
+    with pytest.raises(SourceError, match="missing, truncated or damaged"):
+        fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out"))
+
+
+def test_existing_and_impossible_destinations(trained, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_text("x")
+    prefix = os.path.join(trained, "model.ckpt-8")
+    for source, destination in [
+        (trained, "taken"),
+        (trained, "file"),
+        (prefix, "taken"),
+        (prefix, prefix),
+        (trained, trained),
+    ]:
+        with pytest.raises(DestinationError, match="exists already; name a new destination or remove it"):
+            fold_checkpoint(source, os.path.join(str(tmp_path), destination))
+    with pytest.raises(DestinationError, match="cannot be written"):
+        fold_checkpoint(trained, str(tmp_path / "file" / "below"))
+    assert sorted(os.listdir(str(tmp_path))) == ["file", "taken"]
+    assert os.listdir(str(tmp_path / "taken")) == []

@@ -1,0 +1,165 @@
+"""The command line as a user runs it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+SCRIPT = """
+    import sys
+    import tensorflow.compat.v1 as tf
+    from fixtures.estimators import batches, plain_model_fn, run_config
+
+    assert __name__ == "__main__"
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    estimator = tf.estimator.Estimator(plain_model_fn, sys.argv[1], run_config())
+    estimator.train(batches(), steps=int(sys.argv[2]))
+    print("own output", sys.argv[1:])
+    sys.exit(int(sys.argv[3]))
+"""
+
+
+def _run(*arguments, cwd=None):
+    command = [sys.executable, "-W", "ignore", "-c", "from graph_masker.cli import main; main()"]
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment = {**os.environ, "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [*command, *(str(argument) for argument in arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=str(cwd) if cwd else None,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What `graph-masker run` on an unmodified script leaves behind, and its result."""
+    folder = tmp_path_factory.mktemp("run")
+    script = folder / "train.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    options = ["--target-sparsity", "0.75", "--begin-step", "2", "--end-step", "8", "--frequency", "3"]
+    result = _run("run", *options, "--", script, folder / "model", "8", "5")
+    return folder, result
+
+
+def test_run_masks_a_script_and_leaves_its_streams_and_exit_code(trained):
+    folder, result = trained
+    assert result.returncode == 5
+    assert result.stdout == f"own output ['{folder}/model', '8', '5']\n"
+    assert "2 sites, 264 entries" in result.stderr
+    assert "a bias or scale" in result.stderr
+    with open(str(folder / "model" / "graph_masker_plan.json")) as stream:
+        plan = json.load(stream)
+    assert [site["variable"] for site in plan["sites"]] == ["conv/kernel", "dense/kernel"]
+    assert plan["spec"]["target_sparsity"] == 0.75
+
+
+def test_inspect_shows_sites_skips_and_sparsity(trained):
+    folder, _ = trained
+    for source in ("model", "model/model.ckpt-8.meta"):
+        result = _run("inspect", folder / source)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "conv/kernel" in result.stdout
+        assert "0.7500" in result.stdout
+        assert "a bias or scale" in result.stdout
+    plan = json.loads(_run("inspect", "--json", folder / "model").stdout)
+    assert [(site["variable"], site["op_types"], site["shape"], site["zeros"]) for site in plan["sites"]] == [
+        ("conv/kernel", ["Conv2D"], [3, 3, 2, 4], 54),
+        ("dense/kernel", ["MatMul"], [64, 3], 144),
+    ]
+    assert [site["consumers"] for site in plan["sites"]] == [["conv/Conv2D"], ["dense/MatMul"]]
+    assert {skip["variable"] for skip in plan["skips"]} == {"conv/bias", "dense/bias"}
+
+
+def test_fold_writes_a_directory(trained, tmp_path):
+    folder, _ = trained
+    result = _run("fold", folder / "model", tmp_path / "folded")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "2 weights and 0 moving averages folded" in result.stdout
+    again = _run("fold", folder / "model", tmp_path / "folded")
+    assert again.returncode == 2
+    assert again.stderr == f"graph-masker: {tmp_path}/folded: exists already; name a new destination or remove it\n"
+    assert sorted(os.listdir(str(tmp_path))) == ["folded"]
+
+
+def test_run_takes_a_module_and_a_spec_file(tmp_path):
+    (tmp_path / "training_program.py").write_text(textwrap.dedent(SCRIPT))
+    (tmp_path / "spec.yaml").write_text("target_sparsity: 0.5\nbegin_step: 0\nend_step: 4\ninclude: [conv]\n")
+    for number, arguments in enumerate((["--", "-m"], ["-m"])):
+        model = tmp_path / f"model{number}"
+        result = _run("run", "--spec", "spec.yaml", *arguments, "training_program", model, "4", "0", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "1 sites" in result.stderr
+        plan = json.loads((model / "graph_masker_plan.json").read_text())
+        assert [site["variable"] for site in plan["sites"]] == ["conv/kernel"]
+        assert {"variable": "dense/kernel", "op": "dense/MatMul", "reason": "no include pattern matches it"} in (
+            plan["skips"]
+        )
+
+
+def test_run_says_when_nothing_was_pruned(tmp_path):
+    (tmp_path / "idle.py").write_text("print('done')\n")
+    result = _run("run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "--", tmp_path / "idle.py")
+    assert (result.returncode, result.stdout) == (0, "done\n")
+    assert "nothing was pruned" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["run", "--target-sparsity", "1.5", "--begin-step", "0", "--end-step", "9", "x.py"],
+            "target_sparsity: expected",
+        ),
+        (["run", "--target-sparsity", "0.5", "--begin-step", "9", "--end-step", "9", "x.py"], "begin_step < end_step"),
+        (["run", "--target-sparsity", "0.5", "x.py"], "missing begin_step, end_step"),
+        (
+            ["run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "x.py"],
+            "x.py: expected a Python script",
+        ),
+        (["run", "--spec", "absent.yaml", "x.py"], "absent.yaml: cannot be read as a spec"),
+        (["run", "--spec", "s.yaml", "--frequency", "3", "x.py"], "--frequency: cannot be given together with --spec"),
+        (["inspect", "nothing"], "nothing: expected a checkpoint prefix"),
+        (["fold", "nothing", "out"], "nothing: expected a checkpoint prefix"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    result = _run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert message in result.stderr
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_errors_inside_the_script_are_one_line_too(tmp_path):
+    (tmp_path / "train.py").write_text(textwrap.dedent(SCRIPT))
+    options = ["--target-sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "--include", "no_such"]
+    result = _run("run", *options, "--", "train.py", tmp_path / "model", "4", "0", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("graph-masker: include: 'no_such' matches none of the 2 weights")
+    assert "Traceback" not in result.stderr
+
+
+def test_damaged_meta_file(tmp_path):
+    for content in (b"", b"no protocol buffer", b"\\x0a\\xff\\xff"):
+        (tmp_path / "model.meta").write_bytes(content)
+        result = _run("inspect", tmp_path / "model.meta")
+        assert result.returncode == 2
+        assert f"{tmp_path}/model.meta: expected a MetaGraph" in result.stderr
+
+
+def test_help_imports_no_tensorflow():
+    code = "import sys, graph_masker.cli; graph_masker.cli.commands.main(['--help'], standalone_mode=False);"
+    result = subprocess.run(
+        [sys.executable, "-c", code + "import graph_masker; print('tensorflow' in sys.modules)"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip().endswith("False")

@@ -1,0 +1,109 @@
+"""Nets written once over a set of layers: plain ones, or tf.contrib.model_pruning's masked ones."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+from tensorflow.contrib import layers as contrib_layers
+from tensorflow.contrib import slim
+from tensorflow.contrib.framework import arg_scope
+from tensorflow.contrib.model_pruning.python.layers import core_layers, rnn_cells
+from tensorflow.contrib.model_pruning.python.layers import layers as masked_layers
+
+from tests.oracle.training import Model
+
+
+def _slim_conv(layers: Any, images: Any) -> Any:
+    decay = slim.l2_regularizer(1e-3)
+    norm = {"is_training": True, "decay": 0.9}
+    with arg_scope(
+        [layers.conv2d, layers.fully_connected],
+        weights_regularizer=decay,
+        normalizer_fn=contrib_layers.batch_norm,
+        normalizer_params=norm,
+    ):
+        net = layers.conv2d(images, 6, [3, 3], scope="conv1")
+        net = layers.conv2d(net, 8, [3, 3], stride=2, scope="conv2")
+        net = layers.conv2d(net, 8, [1, 1], scope="conv3")
+        net = tf.layers.flatten(slim.max_pool2d(net, 2))
+        logits = layers.fully_connected(net, 5, activation_fn=None, normalizer_fn=None, scope="logits")
+    return _loss(logits, images) + tf.losses.get_regularization_loss()
+
+
+def _slim_dense(layers: Any, rows: Any) -> Any:
+    net = layers.fully_connected(rows, 16, scope="first")
+    net = layers.fully_connected(net, 12, activation_fn=tf.tanh, scope="second")
+    return _loss(layers.fully_connected(net, 5, activation_fn=None, scope="logits"), rows)
+
+
+def _layers_conv(layers: Any, images: Any) -> Any:
+    decay = tf.keras.regularizers.l2(1e-3)
+    net = layers.conv2d(images, 6, 3, activation=tf.nn.relu, kernel_regularizer=decay, name="conv1")
+    net = layers.conv2d(net, 8, 3, strides=2, padding="same", kernel_regularizer=decay, name="conv2")
+    net = layers.dense(tf.layers.flatten(net), 5, kernel_regularizer=decay, name="logits")
+    return _loss(net, images) + tf.losses.get_regularization_loss()
+
+
+def _layers_dense(layers: Any, rows: Any) -> Any:
+    net = layers.dense(rows, 16, activation=tf.nn.relu, name="first")
+    net = layers.dense(net, 12, activation=tf.tanh, use_bias=False, name="second")
+    return _loss(layers.dense(net, 5, name="logits"), rows)
+
+
+def _shared(layers: Any, images: Any) -> Any:
+    """Two towers that share their convolution, as a detector's predictors do."""
+    towers = []
+    for number, tower in enumerate((images, tf.nn.avg_pool2d(images, 2, 2, "SAME"))):
+        net = layers.conv2d(tower, 6, [3, 3], scope="shared", reuse=number > 0)
+        net = layers.conv2d(net, 6, [3, 3], activation_fn=None, scope="again", reuse=number > 0)
+        towers.append(tf.reduce_mean(net, [1, 2]))
+    return _loss(layers.fully_connected(towers[0] - towers[1], 5, activation_fn=None, scope="logits"), images)
+
+
+def _recurrent(layers: Any, sequences: Any) -> Any:
+    outputs, _ = tf.nn.dynamic_rnn(layers.cell(7, name="lstm"), sequences, dtype=tf.float32)
+    return _loss(outputs[:, -1], sequences)
+
+
+def _loss(logits: Any, batch: Any) -> Any:
+    labels = tf.cast(tf.reduce_sum(batch, list(range(1, batch.shape.ndims))) > 0, tf.int32)
+    return tf.losses.sparse_softmax_cross_entropy(labels, logits)
+
+
+def _clipped_momentum(loss: Any) -> Any:
+    optimizer = tf.train.MomentumOptimizer(0.05, 0.9)
+    gradients, variables = zip(*optimizer.compute_gradients(loss))
+    gradients, _ = tf.clip_by_global_norm(gradients, 0.5)
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+        return optimizer.apply_gradients(zip(gradients, variables), tf.train.get_global_step())
+
+
+def _adam(loss: Any) -> Any:
+    return tf.train.AdamOptimizer(0.01).minimize(loss, tf.train.get_global_step())
+
+
+def _masked_conv2d(inputs: Any, filters: int, kernel_size: int, **options: Any) -> Any:
+    return core_layers.MaskedConv2D(filters, kernel_size, **options).apply(inputs)
+
+
+def _masked_dense(inputs: Any, units: int, **options: Any) -> Any:
+    return core_layers.MaskedFullyConnected(units, **options).apply(inputs)
+
+
+_SLIM = SimpleNamespace(conv2d=slim.conv2d, fully_connected=slim.fully_connected)
+_MASKED_SLIM = SimpleNamespace(conv2d=masked_layers.masked_conv2d, fully_connected=masked_layers.masked_fully_connected)
+_LAYERS = SimpleNamespace(conv2d=tf.layers.conv2d, dense=tf.layers.dense)
+_MASKED_LAYERS = SimpleNamespace(conv2d=_masked_conv2d, dense=_masked_dense)
+_CELLS = SimpleNamespace(cell=tf.nn.rnn_cell.BasicLSTMCell)
+_MASKED_CELLS = SimpleNamespace(cell=rnn_cells.MaskedBasicLSTMCell)
+
+IMAGES, ROWS, SEQUENCES = (4, 8, 8, 3), (6, 10), (4, 5, 3)
+
+NETS = {
+    "slim conv, batch norm, decay, clipped momentum": Model(_slim_conv, _clipped_momentum, _SLIM, _MASKED_SLIM, IMAGES),
+    "slim dense, Adam": Model(_slim_dense, _adam, _SLIM, _MASKED_SLIM, ROWS),
+    "tf.layers conv, decay, Adam": Model(_layers_conv, _adam, _LAYERS, _MASKED_LAYERS, IMAGES),
+    "tf.layers dense, clipped momentum": Model(_layers_dense, _clipped_momentum, _LAYERS, _MASKED_LAYERS, ROWS),
+    "shared convolutions, clipped momentum": Model(_shared, _clipped_momentum, _SLIM, _MASKED_SLIM, IMAGES),
+    "LSTM in dynamic_rnn, clipped momentum": Model(_recurrent, _clipped_momentum, _CELLS, _MASKED_CELLS, SEQUENCES),
+}

@@ -1,0 +1,136 @@
+"""Trains a net that graph_masker masks and its twin made of tf.contrib.model_pruning's layers, and records all."""
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from tensorflow.contrib import model_pruning
+
+from graph_masker import tf_compat
+from graph_masker.estimator import auto_mask
+from graph_masker.masker import Masker
+from graph_masker.plan import LAST_UPDATE_STEP
+from graph_masker.spec import PruningSpec
+from tests.helpers.running import initialize, single_threaded, variables_by_name
+
+STEPS = 60
+SPEC = PruningSpec(target_sparsity=0.8, begin_step=10, end_step=50, frequency=10, initial_sparsity=0.1)
+
+Values = Dict[str, Any]
+# (layers, features) -> loss, given the masked or the plain flavour of the layers.
+Net = Callable[[Any, Any], Any]
+Minimize = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net over `layers`, as written by hand with masked layers or plain.
+
+    Attributes:
+        loss: takes layers and a batch, builds the net and returns its loss.
+        minimize: takes the loss, returns the train op.
+        plain, masked: the two flavours of layers.
+        batch: shape of one batch.
+    """
+
+    loss: Net
+    minimize: Minimize
+    plain: Any
+    masked: Any
+    batch: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What training did: initial values of all variables, and loss and all variables after every step."""
+
+    initial: Values
+    steps: List[Values]
+
+    def flat(self) -> Values:
+        """Returns everything under one name each."""
+        return {f"step {number}: {name}": v for number, step in enumerate(self.steps, 1) for name, v in step.items()}
+
+
+def train_auto_masked(
+    model: Model, spec: Optional[PruningSpec], initial: Values, use_resource: bool = False
+) -> Recording:
+    """Trains the plain net, masked by graph_masker. Without a spec it stays dense."""
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        if spec is None:
+            loss, train_op = _build(model, model.plain)
+            return _record(model, graph, loss, [train_op], [], initial)
+        masker = Masker(graph, spec)
+        with tf_compat.around_gradients(graph, lambda ys: masker.mask(outputs=ys), masker.note_gradients):
+            loss, train_op = _build(model, model.plain)
+        update = masker.attach_update(train_op)
+        return _record(model, graph, loss, [train_op, update], [], initial)
+
+
+def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values, use_resource: bool = False) -> Recording:
+    """Trains the plain net through `auto_mask`, as an Estimator would call it."""
+
+    def model_fn(features: Any, mode: Any) -> Any:
+        assert mode == tf.estimator.ModeKeys.TRAIN
+        tf.train.get_or_create_global_step()
+        loss = model.loss(model.plain, features)
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=model.minimize(loss))
+
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        batch = tf.placeholder(tf.float32, model.batch, name="batch")
+        built = auto_mask(model_fn, spec)(batch, mode=tf.estimator.ModeKeys.TRAIN)
+        return _record(model, graph, built.loss, [built.train_op], [], initial)
+
+
+def train_hand_masked(model: Model, spec: PruningSpec, use_resource: bool = False) -> Recording:
+    """Trains the net made of masked layers; contrib's own update runs after each step."""
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        loss, train_op = _build(model, model.masked)
+        update = contribs_pruning(spec).conditional_mask_update_op()
+        return _record(model, graph, loss, [train_op], [update], None)
+
+
+def contribs_pruning(spec: PruningSpec) -> Any:
+    """Returns contrib's Pruning with the schedule of a spec, for the default graph."""
+    hparams = model_pruning.get_pruning_hparams().parse(
+        f"begin_pruning_step={spec.begin_step},end_pruning_step={spec.end_step},"
+        f"pruning_frequency={spec.frequency},initial_sparsity={spec.initial_sparsity},"
+        f"target_sparsity={spec.target_sparsity},sparsity_function_begin_step={spec.begin_step},"
+        f"sparsity_function_end_step={spec.end_step},sparsity_function_exponent={spec.exponent}"
+    )
+    return model_pruning.Pruning(hparams)
+
+
+def _variables(use_resource: bool) -> Any:
+    return tf.variable_scope(tf.get_variable_scope(), use_resource=use_resource)
+
+
+def _build(model: Model, layers: Any) -> Tuple[Any, Any]:
+    tf.set_random_seed(1)
+    tf.train.get_or_create_global_step()
+    loss = model.loss(layers, tf.placeholder(tf.float32, model.batch, name="batch"))
+    return loss, model.minimize(loss)
+
+
+def _record(
+    model: Model, graph: Any, loss: Any, run: List[Any], run_after: List[Any], initial: Optional[Values]
+) -> Recording:
+    variables = variables_by_name(graph)
+    random = np.random.RandomState(3)
+    steps: List[Values] = []
+    with single_threaded(graph) as session:
+        initialize(session)
+        for name, value in (initial or {}).items():
+            variables[name].load(value, session)
+        start = session.run(variables)
+        for _ in range(STEPS):
+            batch = random.normal(size=model.batch).astype(np.float32)
+            value, _ = session.run([loss, run], {"batch:0": batch})
+            session.run(run_after)
+            steps.append({"loss": value, **session.run(variables)})
+    for step in (start, *steps):
+        if LAST_UPDATE_STEP in step:
+            # Before its first update contrib's says 0, ours -1, so that an update at step 0 is not missed.
+            step[LAST_UPDATE_STEP] = np.maximum(step[LAST_UPDATE_STEP], np.int32(0))
+    return Recording(start, steps)

@@ -1,0 +1,259 @@
+"""Which variables are weights, which of their readers stay on the raw value, and why others are left dense."""
+
+from typing import Any, Dict
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from tensorflow.contrib import slim
+
+from graph_masker.masker import Masker, plan_graph
+from graph_masker.plan import MaskPlan
+from graph_masker.spec import PruningSpec
+from tests.helpers.graphs import snapshot
+from tests.helpers.running import initialize, single_threaded, variables_by_name
+
+SPEC = PruningSpec(0.5, 1, 10)
+KINDS = pytest.mark.parametrize("kind", ["ref", "resource"])
+
+
+def scope(kind: str) -> Any:
+    return tf.variable_scope(tf.get_variable_scope(), use_resource=kind == "resource")
+
+
+def data(*shape: int) -> Any:
+    return tf.placeholder(tf.float32, shape, name="data")
+
+
+def kernel(*shape: int, name: str = "layer/kernel", **options: Any) -> Any:
+    return tf.get_variable(name, shape, **options)
+
+
+def skips_of(plan: MaskPlan) -> Dict[str, str]:
+    return {skip.variable: skip.reason for skip in plan.skips}
+
+
+def mask_and_zero(graph: Any, fetches: Dict[str, Any], feed: Dict[Any, Any]) -> Dict[str, Any]:
+    """Runs fetches with every weight at one and every mask at zero."""
+    with single_threaded(graph) as session:
+        initialize(session)
+        for variable in variables_by_name(graph).values():
+            if "mask" in variable.op.name and "last" not in variable.op.name:
+                variable.load(np.zeros(variable.shape.as_list(), np.float32), session)
+            elif variable.op.name.endswith(("kernel", "weights")):
+                variable.load(np.ones(variable.shape.as_list(), np.float32), session)
+        return session.run(fetches, feed)
+
+
+@KINDS
+@pytest.mark.parametrize("how", ["collection", "l2_loss", "sum of squares", "norm ratio"])
+def test_regularizers_read_the_raw_weight(kind: str, how: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        batch = data(2, 3)
+        if how == "collection":
+            output = slim.fully_connected(batch, 3, None, weights_regularizer=slim.l2_regularizer(2.0), scope="layer")
+            penalty = tf.losses.get_regularization_loss()
+        else:
+            weight = kernel(3, 3)
+            output = tf.matmul(batch, weight)
+            penalty = {
+                "l2_loss": lambda w: 2.0 * tf.nn.l2_loss(w),
+                "sum of squares": lambda w: tf.reduce_sum(tf.square(w)),
+                "norm ratio": lambda w: tf.norm(w) / (1.0 + tf.norm(w)),
+            }[how](weight)
+        data_loss = tf.reduce_mean(output)
+        loss = data_loss + penalty
+        masker = Masker(graph, SPEC)
+        masker.mask([loss], strict=True)
+    (site,) = masker.plan.sites
+    assert site.raw_readers
+    found = mask_and_zero(graph, {"data": data_loss, "penalty": penalty}, {batch: np.ones([2, 3])})
+    assert found["data"] == 0
+    assert found["penalty"] > 0
+
+
+@KINDS
+def test_summaries_savers_and_moving_averages_read_the_raw_weight(kind: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        weight = kernel(3, 3)
+        saver = tf.train.Saver()
+        average = tf.train.ExponentialMovingAverage(0.0)
+        keep = average.apply([weight])
+        summary = tf.summary.histogram("kernel", weight)
+        tf.summary.scalar("norm", tf.norm(weight))
+        batch = data(2, 3)
+        before = snapshot(graph)
+        masker = Masker(graph, SPEC)
+        output = tf.matmul(batch, weight)
+        masker.mask([output], strict=True)
+        after = snapshot(graph)
+    assert {name: after[name] for name in before} == before
+    assert saver.saver_def is not None
+    shadow = average.average(weight)
+    with single_threaded(graph) as session:
+        initialize(session)
+        weight.load(np.ones([3, 3]), session)
+        masker.masks["layer/kernel"].load(np.zeros([3, 3]), session)
+        session.run([keep, summary])
+        assert (session.run(shadow) == 1).all()
+        assert (session.run(output, {batch: np.ones([2, 3])}) == 0).all()
+
+
+@KINDS
+def test_a_layerwise_learning_rate_reads_the_raw_weight(kind: str):
+    """LARS scales a gradient by norm(w) / norm(g); that is the optimizer's read, not the model's."""
+    with tf.Graph().as_default() as graph, scope(kind):
+        weight, batch = kernel(3, 3), data(2, 3)
+        loss = tf.reduce_mean(tf.square(tf.matmul(batch, weight)))
+        masker = Masker(graph, SPEC)
+        masker.mask([loss])
+        ids = set(snapshot(graph))
+        (gradient,) = tf.gradients(loss, [weight])
+        masker.note_gradients(sorted(set(snapshot(graph)) - ids))
+        norm = tf.norm(weight)
+        scaled = gradient * norm / (tf.norm(gradient) + 1.0)
+        tf.train.GradientDescentOptimizer(0.1).apply_gradients([(scaled, weight)])
+        masker.mask([loss], strict=True)
+    assert mask_and_zero(graph, {"norm": norm}, {})["norm"] == 3.0
+
+
+def test_a_tied_ref_embedding_is_masked_in_both_places():
+    with tf.Graph().as_default() as graph, scope("ref"):
+        table = kernel(5, 3, name="embedding/kernel")
+        ids = tf.placeholder(tf.int32, [2])
+        rows = tf.gather(table, ids)
+        output = tf.matmul(rows + 1.0, table, transpose_b=True)
+        masker = Masker(graph, SPEC)
+        masker.mask([output], strict=True)
+    assert set(masker.masks) == {"embedding/kernel"}
+    found = mask_and_zero(graph, {"rows": rows, "output": output}, {ids: [0, 4]})
+    assert not found["rows"].any()
+    assert not found["output"].any()
+
+
+def test_a_tied_resource_embedding_is_left_dense_with_a_reason():
+    with tf.Graph().as_default() as graph, scope("resource"):
+        table = kernel(5, 3, name="embedding/kernel")
+        rows = tf.gather(table, tf.placeholder(tf.int32, [2]))
+        output = tf.matmul(tf.matmul(rows, table, transpose_b=True), kernel(5, 2))
+        plan = plan_graph(graph, SPEC, [output])
+    assert [site.variable for site in plan.sites] == ["layer/kernel"]
+    assert "ResourceGather" in skips_of(plan)["embedding/kernel"]
+    assert "takes the variable's handle and would bypass the mask" in skips_of(plan)["embedding/kernel"]
+
+
+def _complex_kernel() -> Any:
+    return kernel(3, 3, name="v", dtype=tf.complex64, initializer=tf.zeros_initializer())
+
+
+SKIPPED = {
+    "bias": (lambda: data(2, 3) @ kernel(3, 3) + kernel(3, name="v"), "a bias or scale: it has fewer than two axes"),
+    "unread": (lambda: [kernel(3, 3, name="v"), data(2, 3) @ kernel(3, 3)][1], "nothing in this graph reads it"),
+    "local": (
+        lambda: data(2, 3) @ kernel(3, 3) @ kernel(3, 3, name="v", collections=["local_variables"]),
+        "a local variable: checkpoints do not hold it",
+    ),
+    "empty": (
+        lambda: tf.concat([data(2, 3) @ kernel(3, 3), data(2, 3) @ kernel(3, 0, name="v")], 1),
+        "it has no entries",
+    ),
+    "complex": (
+        lambda: tf.abs(tf.complex(data(2, 3), 0.0) @ _complex_kernel()) @ kernel(3, 3),
+        "its type complex64 is not a real floating-point type",
+    ),
+    "elementwise": (
+        lambda: data(2, 3) * kernel(2, 3, name="v") @ kernel(3, 3),
+        "no rule masks what Mul 'mul' reads",
+    ),
+    "no read rule": (
+        lambda: data(2, 3) @ kernel(3, 3) @ tf.tanh(kernel(3, 3, name="v")),
+        "through Tanh 'Tanh', which no read rule covers",
+    ),
+    "two weights": (
+        lambda: data(2, 3) @ kernel(3, 3) + tf.tanh(kernel(2, 3, name="v") @ kernel(3, 3, name="u")),
+        "every input of MatMul comes from variables alone",
+    ),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("case", SKIPPED)
+def test_what_is_left_dense_has_its_reason(kind: str, case: str):
+    build, reason = SKIPPED[case]
+    with tf.Graph().as_default() as graph, scope(kind):
+        plan = plan_graph(graph, SPEC, [build()])
+    assert [site.variable for site in plan.sites] == ["layer/kernel"]
+    assert reason in skips_of(plan)["v"]
+
+
+@KINDS
+def test_partitioned_weights_are_left_dense_with_a_reason(kind: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        parts = kernel(4, 3, name="v", partitioner=tf.fixed_size_partitioner(2))
+        plan = plan_graph(graph, SPEC, [data(2, 4) @ parts @ kernel(3, 3)])
+    assert {name: "ConcatV2" in reason for name, reason in skips_of(plan).items()} == {
+        "v/part_0": True,
+        "v/part_1": True,
+    }
+
+
+@KINDS
+def test_depthwise_kernels_are_masked_on_request_only(kind: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        output = tf.layers.separable_conv2d(data(2, 5, 5, 3), 4, 3, name="layer")
+        plan = plan_graph(graph, SPEC, [output])
+        requested = plan_graph(graph, PruningSpec(0.5, 1, 10, also="depthwise"), [output])
+    assert [site.variable for site in plan.sites] == ["layer/pointwise_kernel"]
+    reasons = skips_of(plan)
+    assert reasons["layer/depthwise_kernel"] == "depthwise weights are masked only on request (also: depthwise)"
+    assert {site.variable for site in requested.sites} == {"layer/pointwise_kernel", "layer/depthwise_kernel"}
+
+
+@KINDS
+def test_planning_changes_nothing(kind: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        output = data(2, 3) @ kernel(3, 3)
+        before = snapshot(graph)
+        plan_graph(graph, SPEC, [output])
+    assert snapshot(graph) == before
+
+
+@KINDS
+def test_a_weight_that_is_itself_an_output_stays_raw_only_where_it_is_regularized(kind: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        weight, batch = kernel(3, 3), data(2, 3)
+        shown = tf.identity(weight * 2.0, name="shown")
+        output = tf.matmul(batch, weight)
+        Masker(graph, SPEC).mask([output, shown], strict=True)
+    found = mask_and_zero(graph, {"shown": shown, "output": output}, {batch: np.ones([2, 3])})
+    assert not found["shown"].any()
+    assert not found["output"].any()
+
+
+def _read_in_cond(batch: Any, weight: Any) -> Any:
+    return tf.cond(tf.reduce_sum(batch) > 0, lambda: batch @ weight.read_value(), lambda: batch)
+
+
+def _read_in_loop(batch: Any, weight: Any) -> Any:
+    return tf.while_loop(lambda i, _: i < 3, lambda i, h: (i + 1, h @ weight.read_value()), (0, batch))[1]
+
+
+@pytest.mark.parametrize("read, op_type", [(_read_in_cond, "RefSwitch"), (_read_in_loop, "RefEnter")])
+def test_a_reference_read_inside_a_cond_or_loop_is_left_dense_with_a_reason(read: Any, op_type: str):
+    with tf.Graph().as_default() as graph:
+        output = read(data(2, 3), kernel(3, 3, name="v")) @ kernel(3, 3)
+        plan = plan_graph(graph, SPEC, [output])
+    assert [site.variable for site in plan.sites] == ["layer/kernel"]
+    assert op_type in skips_of(plan)["v"]
+
+
+@KINDS
+def test_a_regularizer_in_a_cond_reads_the_raw_weight(kind: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        weight, batch = kernel(3, 3), data(2, 3)
+        is_training = tf.placeholder_with_default(True, [])
+        penalty = tf.cond(is_training, lambda: tf.nn.l2_loss(weight), lambda: 0.0)
+        data_loss = tf.reduce_mean(batch @ weight)
+        Masker(graph, SPEC).mask([data_loss + penalty], strict=True)
+    found = mask_and_zero(graph, {"data": data_loss, "penalty": penalty}, {batch: np.ones([2, 3])})
+    assert found == {"data": 0, "penalty": 4.5}
