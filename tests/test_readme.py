@@ -1,0 +1,41 @@
+"""The README's example runs as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import tensorflow.compat.v1 as tf
+
+from fixtures.estimators import read_all
+from graph_masker import PruningSpec
+from graph_masker.schedule import kept_entries
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def _blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_example_trains_prunes_and_folds(tmp_path):
+    (code,) = _blocks("python")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=str(tmp_path), check=True, capture_output=True)
+    folded = read_all(str(tmp_path / "build" / "example-folded"))
+    kernels = {name: value for name, value in folded.items() if name.endswith("/kernel")}
+    assert len(kernels) == 2
+    for name, value in kernels.items():
+        assert int((value != 0).sum()) == kept_entries(value.size, 0.9), name
+    assert not [name for name in folded if name.endswith("/mask")]
+
+
+def test_the_spec_file_is_a_valid_spec(tmp_path):
+    (text,) = _blocks("yaml")
+    (tmp_path / "pruning.yaml").write_text(text)
+    spec = PruningSpec.from_file(tmp_path / "pruning.yaml")
+    assert (spec.target_sparsity, spec.exclude, spec.also) == (0.85, ("BoxPredictor",), ("depthwise",))
+
+
+def test_the_pictures_are_there():
+    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert tf.io.gfile.exists(str(Path(__file__).parent.parent / path)), path
