@@ -22,8 +22,8 @@ from examples.digit_scenes.layout import Layout
 from examples.digit_scenes.stages import Stages
 
 HELD_OUT_DIGITS = 0.2  # fraction of the digits no training scene is made of
-DENSE_RATE = 0.003  # learning rate
-PRUNE_RATE = 0.001  # learning rate
+DENSE_RATE = 0.15  # learning rate
+PRUNE_RATE = 0.05  # learning rate
 COMPARED = 16  # scenes on which masked and folded outputs are compared
 PICTURED = 6  # scenes in the picture
 
