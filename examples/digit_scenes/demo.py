@@ -22,11 +22,11 @@ import click
     show_default=True,
     help="Fraction of every masked weight that becomes zero.",
 )
-@click.option("--dense-steps", type=click.IntRange(1), default=1200, show_default=True, help="Steps of dense training.")
+@click.option("--dense-steps", type=click.IntRange(1), default=1400, show_default=True, help="Steps of dense training.")
 @click.option(
     "--prune-steps",
     type=click.IntRange(1),
-    default=600,
+    default=700,
     show_default=True,
     help="Steps of pruning, from the dense checkpoint on.",
 )

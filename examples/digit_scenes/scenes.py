@@ -25,10 +25,10 @@ class SceneStyle(NamedTuple):
     """
 
     side: int = 96
-    fewest_digits: int = 2
-    most_digits: int = 5
+    fewest_digits: int = 4
+    most_digits: int = 8
     smallest: float = 1.2
-    largest: float = 1.6
+    largest: float = 1.5
     noise: int = 40
 
 

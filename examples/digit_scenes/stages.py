@@ -1,6 +1,7 @@
 """Progress and time of the stages of a run."""
 
 import contextlib
+import sys
 import time
 from typing import IO, Callable, Dict, Iterator, Optional
 
@@ -25,7 +26,9 @@ class Stages:
 
     def __init__(self, stream: Optional[IO[str]]) -> None:
         """Shows on a stream, or on standard output for None."""
-        self.console = Console(file=stream)
+        shown = stream or sys.stdout
+        # Names of layers are not cut where the output goes to a file.
+        self.console = Console(file=stream, width=None if shown.isatty() else 120)
         self.seconds: Dict[str, float] = {}
         self._start = time.time()
 
