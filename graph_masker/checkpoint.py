@@ -95,6 +95,8 @@ def _collections(source: Source) -> Dict[str, str]:
 
 
 def _check_destination(dst: str, prefix: str, to_directory: bool) -> None:
+    if not dst:
+        raise DestinationError("DST: expected the name of a new checkpoint, found an empty one")
     taken = dst if to_directory or os.path.isdir(dst) else prefix + ".index"
     if os.path.lexists(taken):
         raise DestinationError(f"{taken}: exists already; name a new destination or remove it")

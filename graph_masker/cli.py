@@ -1,5 +1,6 @@
 """The command line: one thin function per subcommand. TensorFlow is imported only by those that need it."""
 
+import functools
 import json
 import os
 import sys
@@ -8,7 +9,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import click
 
 import graph_masker
-from graph_masker.errors import GraphMaskerError, SpecError
+from graph_masker.errors import GraphMaskerError, SpecError, UsageError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -22,13 +23,24 @@ def commands() -> None:
 
 def main() -> None:
     """Runs the command line; errors in the input become one line on standard error and exit code 2."""
-    # TensorFlow prints its own start-up log otherwise; what the user asked for would be lost in it.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    result: Any = None
     try:
-        commands.main(prog_name="graph-masker")
+        result = commands.main(prog_name="graph-masker", standalone_mode=False)
+        # A program to run is run here: inside, click would take its exceptions for its own.
+        if callable(result):
+            result()
+        elif isinstance(result, int):
+            sys.exit(result)
     except GraphMaskerError as error:
         click.echo(f"graph-masker: {error}", err=True)
         sys.exit(2)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        if callable(result):
+            raise
+        error.show()
+        sys.exit(error.exit_code)
 
 
 @commands.command()
@@ -95,7 +107,7 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @spec_options
 @click.option("-m", "as_module", is_flag=True, help="COMMAND names a module, as for python -m.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], **options: Any) -> None:
+def run(command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], **options: Any) -> Callable[[], None]:
     """Run an unmodified training script with every Estimator made prunable.
 
     \b
@@ -105,11 +117,11 @@ def run(command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], **o
     if command[0] == "-m":
         as_module, command = True, command[1:]
         if not command:
-            raise click.UsageError("-m: expected a module name")
+            raise UsageError("-m: expected the name of a module after it")
     spec = _spec(spec_file, options)
     from graph_masker.launch import run_program
 
-    run_program(command, as_module, spec)
+    return functools.partial(run_program, command, as_module, spec)
 
 
 def _spec(spec_file: Optional[str], options: Dict[str, Any]) -> Any:
@@ -132,4 +144,4 @@ def quiet_tensorflow() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow.compat.v1 as tf
-    tf.logging.set_verbosity(tf.logging.ERROR)
+    tf.logging.set_verbosity(tf.logging.FATAL)

@@ -4,9 +4,10 @@ The lists name op types, never op names. They decide which readers of a weight s
 """
 
 import enum
-from typing import Dict, FrozenSet, List, Optional, Set
+from typing import Dict, FrozenSet, Iterable, List, Optional, Set
 
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
+from rewriters import WeightRule
 
 _WRITE_PREFIXES = ("Assign", "Apply", "SparseApply", "ResourceApply", "ResourceSparseApply", "ResourceScatter")
 _REF_SCATTERS = frozenset(
@@ -14,7 +15,7 @@ _REF_SCATTERS = frozenset(
     | {"ScatterNd" + kind for kind in ("Update", "Add", "Sub")}
 )
 _REPORTS = frozenset(
-    {"SaveV2", "Save", "SaveSlices", "Print", "PrintV2", "Assert", "NoOp", "IsVariableInitialized"}
+    {"SaveV2", "Save", "SaveSlices", "PrintV2", "Assert", "NoOp", "IsVariableInitialized"}
     | {"VarIsInitializedOp", "DestroyResourceOp", "StringFormat", "WriteSummary", "ControlTrigger"}
 )
 # Their results depend on the shape alone.
@@ -52,8 +53,9 @@ def ignores_value(op_type: str) -> bool:
 class Kinds:
     """Memo of what each op's outputs are computed from: constants, variables alone, or data."""
 
-    def __init__(self, view: GraphView) -> None:
+    def __init__(self, view: GraphView, rules: Iterable[WeightRule]) -> None:
         self._view = view
+        self._rules = {rule.op_type: rule for rule in rules}
         self._known: Dict[OpName, Kind] = {}
 
     def of(self, op: OpName) -> Kind:
@@ -77,8 +79,15 @@ class Kinds:
             if unknown:
                 stack.append(unknown[-1])
             else:
-                self._known[current] = max(kind for kind in found if kind is not None)
+                self._known[current] = self._joined(current, [kind for kind in found if kind is not None])
         return self._known[op]
+
+    def _joined(self, op: OpName, inputs: List[Kind]) -> Kind:
+        """A layer's activations are data, also where the model is fed a constant."""
+        rule = self._rules.get(self._view.nodes[op].op_type)
+        if rule is not None and (rule.data_input is not None or Kind.CONSTANT in inputs):
+            return Kind.DATA
+        return max(inputs)
 
     def _source(self, op: OpName) -> Optional[Kind]:
         node = self._view.nodes[op]

@@ -96,15 +96,17 @@ class _Masking:
                 "leave train_distribute and eval_distribute out of the RunConfig"
             )
         graph = tf.get_default_graph()
-        masker = Masker(graph, self._spec, self._rules)
         is_training = mode == tf.estimator.ModeKeys.TRAIN
+        masker = Masker(graph, self._spec, self._rules, trainable_only=is_training)
         asked: List[Any] = []
 
         def before_gradients(ys: Sequence[Any]) -> None:
             asked.extend(ys)
             masker.mask(outputs=ys)
 
-        with tf_compat.around_gradients(graph, before_gradients, masker.note_gradients):
+        with tf_compat.around_gradients(graph, before_gradients, masker.note_gradients), tf_compat.recorded_savers(
+            graph
+        ) as savers:
             estimator_spec = self._model_fn(*args, **kwargs)
         if is_training and not asked:
             raise PlanError(
@@ -116,7 +118,7 @@ class _Masking:
         if is_training:
             estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
         if masker.masks:
-            _prepare_savers(graph, masker, estimator_spec, config, is_training)
+            _prepare_savers(graph, masker, estimator_spec, config, is_training, savers)
         return estimator_spec
 
     def _report(self, plan: MaskPlan, mode: Any, config: Any) -> None:
@@ -164,7 +166,9 @@ def _outputs(estimator_spec: Any) -> Iterable[Any]:
                 yield tensor
 
 
-def _prepare_savers(graph: Any, masker: Masker, estimator_spec: Any, config: Any, is_training: bool) -> None:
+def _prepare_savers(
+    graph: Any, masker: Masker, estimator_spec: Any, config: Any, is_training: bool, built: Sequence[Any]
+) -> None:
     """Makes the saver that will save and restore this graph hold the pruning state.
 
     That is the Scaffold's, else the first of the SAVERS collection, else one that TensorFlow would make later;
@@ -183,6 +187,8 @@ def _prepare_savers(graph: Any, masker: Masker, estimator_spec: Any, config: Any
         savers.append(saver)
     for saver in savers:
         include_state(saver, masker)
+    # Whatever else model_fn built may restore a dense checkpoint, from a Scaffold's init_fn for one.
+    for saver in [*savers, *(saver for saver in built if saver not in savers)]:
         tolerate_dense(saver, masker)
 
 

@@ -1,5 +1,6 @@
 """Runs an unmodified training script in this process with every Estimator's model_fn made prunable."""
 
+import importlib.util
 import os
 import runpy
 import sys
@@ -27,12 +28,11 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
         spec: applied to every Estimator that the program makes.
 
     Raises:
-        UsageError: there is no such script.
+        UsageError: there is no such script or module.
         SystemExit, or whatever the program raises.
     """
     target, *arguments = command
-    if not as_module and not os.path.isfile(target):
-        raise UsageError(f"{target}: expected a Python script, found no such file")
+    _check_target(target, as_module)
     summary = _Summary()
     tf_compat.wrap_estimators(
         lambda model_fn: model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=summary)
@@ -40,7 +40,6 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
     sys.argv = [target, *arguments]
     try:
         if as_module:
-            sys.path.insert(0, os.getcwd())
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
             sys.path.insert(0, os.path.dirname(os.path.abspath(target)))
@@ -50,6 +49,22 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
             console(stderr=True).print(
                 f"graph-masker: nothing was pruned: {target} built no Estimator model", highlight=False
             )
+
+
+def _check_target(target: str, as_module: bool) -> None:
+    if as_module:
+        sys.path.insert(0, os.getcwd())
+        try:
+            found = importlib.util.find_spec(target)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise UsageError(f"{target}: expected a Python module, found none of that name")
+        return
+    if not os.path.isfile(target):
+        raise UsageError(f"{target}: expected a Python script, found no such file")
+    if not os.access(target, os.R_OK):
+        raise UsageError(f"{target}: expected a Python script, found one that may not be read")
 
 
 class _Summary:
@@ -65,12 +80,12 @@ class _Summary:
 
     def __call__(self, plan: MaskPlan, mode: str, config: Any) -> None:
         self.graphs += 1
-        if mode != "train" or plan in self._shown:
+        if mode != "train":
             return
-        self._shown.append(plan)
-        screen = console(stderr=True)
-        screen.print(sites_table(plan), skips_table(plan))
+        if plan not in self._shown:
+            self._shown.append(plan)
+            console(stderr=True).print(sites_table(plan), skips_table(plan))
         model_dir = getattr(config, "model_dir", None)
-        if model_dir and getattr(config, "is_chief", True):
+        if model_dir and "://" not in model_dir and getattr(config, "is_chief", True):
             os.makedirs(model_dir, exist_ok=True)
             files.write_text(os.path.join(model_dir, PLAN_FILE), plan.to_json() + "\n")

@@ -23,6 +23,7 @@ def plan_graph(
     rules: Sequence[Rule] = DEFAULT_RULES,
     strict: bool = True,
     gradient_ops: Iterable[str] = (),
+    trainable_only: bool = True,
 ) -> MaskPlan:
     """Plans the masking of a graph and changes nothing.
 
@@ -34,13 +35,14 @@ def plan_graph(
         rules: what is known of op types.
         strict: raise where nothing is to be masked or a pattern matches nothing.
         gradient_ops: names of ops that autodiff made.
+        trainable_only: see `make_plan`.
 
     Raises:
         PlanError: see `make_plan`.
     """
     view = tf_compat.view_of_graph(graph)
     names = [tensor.name for tensor in (*(outputs or ()), *(losses or ()))]
-    return make_plan(view, find_sites(view, rules, names, gradient_ops), spec, rules, strict)
+    return make_plan(view, find_sites(view, rules, names, gradient_ops), spec, rules, strict, trainable_only)
 
 
 class Masker:
@@ -52,12 +54,15 @@ class Masker:
         masks: mask variables by the name of their weight.
     """
 
-    def __init__(self, graph: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES) -> None:
+    def __init__(
+        self, graph: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES, trainable_only: bool = True
+    ) -> None:
         self.graph = graph
         self.spec = spec
         self.plan = MaskPlan((), (), spec)
         self.update_op: Any = None
         self._rules = tuple(rules)
+        self._trainable_only = trainable_only
         self._masked: Dict[str, MaskedVariable] = {}
         self._last_update: Any = None
         self._gradient_ops: Set[str] = set()
@@ -92,7 +97,13 @@ class Masker:
             return self.plan
         tensors = [tensor for tensor in outputs if getattr(tensor, "graph", None) is self.graph]
         plan = plan_graph(
-            self.graph, self.spec, tensors, rules=self._rules, strict=strict, gradient_ops=self._gradient_ops
+            self.graph,
+            self.spec,
+            tensors,
+            rules=self._rules,
+            strict=strict,
+            gradient_ops=self._gradient_ops,
+            trainable_only=self._trainable_only,
         )
         for item in apply_plan(self.graph, plan):
             self._masked[item.site.variable] = item

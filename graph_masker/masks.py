@@ -9,7 +9,7 @@ from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.source import CheckpointReader
 
 # tf.train.ExponentialMovingAverage names its copy `[scope/]<weight>/ExponentialMovingAverage`, or as it was told to.
-_AVERAGE = re.compile(r"average$", re.IGNORECASE)
+_AVERAGE = re.compile(r"average|avg|(^|_)ema($|_)|shadow|polyak", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
         threshold = name[: -len("mask")] + "threshold" if name.endswith("mask") else ""
         if threshold not in held or reader.shape(threshold) != ():
             continue
-        weight = collections.get(name) or _weight_of(reader, name)
+        weight = collections.get(name, "")
+        if weight not in held or reader.shape(weight) != reader.shape(name):
+            weight = _weight_of(reader, name)
         if weight not in held or reader.shape(weight) != reader.shape(name):
             raise SourceError(f"{reader.prefix}: expected the weight of mask '{name}', found none of its shape")
         masks[name] = weight
         state |= {name, threshold}
     mask_of = {weight: mask for mask, weight in masks.items()}
     averages = _averages(reader, mask_of)
-    return MaskNames(masks, {**mask_of, **averages}, frozenset(averages), frozenset(state))
+    return MaskNames(masks, {**averages, **mask_of}, frozenset(averages), frozenset(state))
 
 
 def _averages(reader: CheckpointReader, mask_of: Mapping[str, str]) -> Dict[str, str]:
@@ -63,7 +65,8 @@ def _averages(reader: CheckpointReader, mask_of: Mapping[str, str]) -> Dict[str,
     found = {}
     for name in reader.names():
         owner, _, leaf = name.rpartition("/")
-        if not _AVERAGE.search(leaf):
+        # An average that a model computes with has a mask of its own.
+        if not _AVERAGE.search(leaf) or name in mask_of:
             continue
         # The optimizer's variable scope, if any, stands before the weight's name.
         while owner and owner not in mask_of:

@@ -127,6 +127,7 @@ def make_plan(
     spec: Optional[PruningSpec],
     rules: Iterable[Rule],
     strict: bool = True,
+    trainable_only: bool = True,
 ) -> MaskPlan:
     """Decides what is masked and names it.
 
@@ -137,12 +138,18 @@ def make_plan(
         rules: those the sites were found with; they define the families that `also` may name.
         strict: raise where a pattern matches nothing or nothing is left to mask. A graph built for evaluation
             may lack parts that the training graph has, so there it is False.
+        trainable_only: leave dense what the graph does not train, unless an include pattern names it. A graph
+            built for evaluation often declares nothing trainable, so there it is False.
 
     Raises:
         PlanError: nothing to mask, a pattern without a match, an unknown family, or a mask's name is taken.
     """
     names = _names(view, findings.candidates)
     reasons = _reasons(findings.candidates, spec, rules, strict)
+    if trainable_only and view.trainable:
+        for candidate in findings.candidates:
+            if not candidate.trainable and not (spec is not None and spec.include):
+                reasons.setdefault(candidate.variable, "not trainable; an include pattern masks it all the same")
     sites: List[Site] = []
     skips: Dict[OpName, Skip] = {item.variable: Skip(*item) for item in findings.unmasked}
     for candidate in findings.candidates:

@@ -1,6 +1,6 @@
 """Makes every saver of a model hold the pruning state, and restore checkpoints that were written without it."""
 
-from typing import Any, Callable, Dict, List, Sequence, Set
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Set
 
 import tensorflow.compat.v1 as tf
 
@@ -58,20 +58,23 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
             state = {name: variable for name, variable in everything.items() if name in saved}
             # Not built: the checkpoint is restored as it would be without us, errors included.
             held = _held(save_path) if helper and state else set(state)
-            unused = {name for name in held if name.endswith("mask") and _threshold(name) in held} - set(state)
+            keys = _keys(masker, state, held)
+            unused = {name for name in held if name.endswith("mask") and _threshold(name) in held}
+            unused -= {*state, *keys.values()}
             if unused:
                 tf.logging.warning(
                     "graph_masker: %s holds %s, which this graph does not apply: those weights are dense here",
                     save_path,
                     _summary(sorted(unused)),
                 )
-            absent = set(state) - held
-            if not absent:
+            if all(keys.get(name) == name for name in state):
                 return original(sess, save_path)
-            tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(sorted(absent)))
+            absent = sorted(set(state) - set(keys))
+            if absent:
+                tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(absent))
             if helper[0] is not None:
                 helper[0].restore(sess, save_path)
-            _load_state(sess, save_path, state, absent)
+            _load_state(sess, save_path, state, keys)
             return None
 
         return restore
@@ -98,16 +101,33 @@ def _threshold(mask: str) -> str:
     return mask[: -len("mask")] + "threshold"
 
 
-def _load_state(sess: Any, save_path: Any, state: Dict[str, Any], absent: Set[str]) -> None:
+def _keys(masker: Masker, state: Mapping[str, Any], held: Set[str]) -> Dict[str, str]:
+    """Returns, for each variable of pruning state that a checkpoint holds, the key that it has there.
+
+    A mask is called ``scope/mask`` where its weight is alone in its scope, else ``scope/<weight>_mask``. Training
+    may build more in a scope than evaluation does, and so use the other name.
+    """
+    keys = {name: name for name in state if name in held}
+    for item in masker.masked_variables:
+        weight = item.site.variable
+        scope = weight[: weight.rfind("/") + 1]
+        for name, leaf in ((item.mask.op.name, "mask"), (item.threshold.op.name, "threshold")):
+            others = [other for other in (f"{weight}_{leaf}", f"{scope}{leaf}") if other in held]
+            if name in state and name not in keys and weight in held and others:
+                keys[name] = others[0]
+    return keys
+
+
+def _load_state(sess: Any, save_path: Any, state: Mapping[str, Any], keys: Mapping[str, str]) -> None:
     reader = CheckpointReader(str(save_path))
     for name, variable in state.items():
-        if name in absent:
+        if name not in keys:
             sess.run(variable.initializer)
             continue
-        value = reader.tensor(name)
+        value = reader.tensor(keys[name])
         if list(value.shape) != variable.shape.as_list():
             raise SourceError(
-                f"{save_path}: expected '{name}' of shape {variable.shape.as_list()}, found {list(value.shape)}"
+                f"{save_path}: expected '{keys[name]}' of shape {variable.shape.as_list()}, found {list(value.shape)}"
             )
         sess.run(variable.initializer, {variable.initializer.inputs[1]: value})
 

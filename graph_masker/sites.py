@@ -104,7 +104,7 @@ class _Finder:
         self._view = view
         self._weight_rules = {rule.op_type: rule for rule in rules if isinstance(rule, WeightRule)}
         self._read_rules = {rule.op_type: rule for rule in rules if isinstance(rule, ReadRule)}
-        self._kinds = Kinds(view)
+        self._kinds = Kinds(view, self._weight_rules.values())
         self._masks_of = {record.variable: record for record in view.masks.values()}
         self._mask_state = {name for record in view.masks.values() for name in (record.mask, record.threshold)}
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
@@ -118,7 +118,9 @@ class _Finder:
             rule = self._weight_rules.get(node.op_type)
             if rule is not None:
                 self._add_consumer(node.name, rule)
-        optimizer = _descendants(self._view, self._gradient_ops)
+        # What an output is computed from is the model's, also where gradients go into it (MAML's fast weights).
+        model = _ancestors(self._view, self._outputs) - self._gradient_ops
+        optimizer = _descendants(self._view, self._gradient_ops) - model
         effects = Effects(self._view, self._kinds, self._ports, self._outputs, optimizer)
         candidates: List[Candidate] = []
         unmasked: List[Unmasked] = []
@@ -126,7 +128,7 @@ class _Finder:
             if variable in self._mask_state:
                 continue
             try:
-                candidate = self._candidate(variable, effects) if variable in self._consumers else None
+                candidate = self._candidate(variable, effects) if self._is_consumed(variable) else None
             except _Refusal as refusal:
                 unmasked.append(Unmasked(variable, refusal.op, refusal.reason))
                 continue
@@ -138,6 +140,10 @@ class _Finder:
                 unmasked.append(self._why_not(variable))
         return Findings(tuple(candidates), tuple(unmasked))
 
+    def _is_consumed(self, variable: OpName) -> bool:
+        """Tells whether an op of the model, not only autodiff, consumes a variable."""
+        return any(edge.op not in self._gradient_ops for edge, _ in self._consumers.get(variable, []))
+
     def _add_consumer(self, op: OpName, rule: WeightRule) -> None:
         inputs = self._view.nodes[op].inputs
         origins = {index: self._origin(inputs[index]) for index in rule.weight_inputs}
@@ -145,6 +151,8 @@ class _Finder:
             edge = Edge(inputs[index], op, index)
             others = [tensor for other, tensor in enumerate(inputs) if other != index]
             if isinstance(origin, Unmasked):
+                if op in self._gradient_ops:
+                    continue
                 if rule.data_input is not None or all(self._kinds.of(t.op) is not Kind.VARIABLE for t in others):
                     self._block(edge, origin)
             elif origin is not None:
@@ -189,6 +197,8 @@ class _Finder:
         dtype = str(self._view.attribute(variable, "dtype"))
         if variable in self._view.local:
             raise _Refusal("", "a local variable: checkpoints do not hold it")
+        if self._view.saved and variable not in self._view.saved:
+            raise _Refusal("", "not among the graph's global variables: checkpoints do not hold it")
         if dtype not in ("float16", "bfloat16", "float32", "float64"):
             raise _Refusal("", f"its type {dtype} is not a real floating-point type")
         kind = "resource" if self._view.nodes[variable].op_type == "VarHandleOp" else "ref"
@@ -318,6 +328,18 @@ def _descendants(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:
         if op not in seen:
             seen.add(op)
             stack.extend(edge.op for edge in view.edges_from(op))
+    return frozenset(seen)
+
+
+def _ancestors(view: GraphView, tensors: Iterable[str]) -> FrozenSet[OpName]:
+    """Returns the ops that tensors, given by name, are computed from."""
+    seen: Set[OpName] = set()
+    stack = [name.partition(":")[0] for name in tensors]
+    while stack:
+        op = stack.pop()
+        if op not in seen:
+            seen.add(op)
+            stack.extend(tensor.op for tensor in view.nodes[op].inputs)
     return frozenset(seen)
 
 

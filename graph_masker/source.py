@@ -45,19 +45,30 @@ def find_source(path: str) -> Source:
             f"{path}: expected a checkpoint prefix, a checkpoint directory or a .meta file, found "
             f"{'no file ' + prefix + '.index' if os.path.exists(os.path.dirname(prefix) or '.') else 'no such folder'}"
         )
+    if not os.path.isfile(prefix + ".index"):
+        CheckpointReader(prefix)  # Any file could be one of the first format: only reading it tells.
     meta_path = prefix + ".meta"
     return Source(path, prefix, meta_path if os.path.isfile(meta_path) else None)
 
 
 def _latest(directory: str) -> str:
-    prefix = tf.train.latest_checkpoint(directory)
-    if prefix is not None:
-        return str(prefix)
-    found = sorted(name for name in os.listdir(directory) if name.endswith(".index"))
+    """Returns the prefix of a directory's latest checkpoint: the one its state file names, or its only one."""
+    try:
+        names = os.listdir(directory)
+        state = tf.train.get_checkpoint_state(directory)
+    except OSError as error:
+        raise SourceError(f"{directory}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise SourceError(f"{directory}/checkpoint: expected a state file, found other data; name a prefix") from error
+    if state is not None and state.model_checkpoint_path:
+        prefix = str(state.model_checkpoint_path)
+        if os.path.isfile(prefix + ".index") or os.path.isfile(prefix):
+            return prefix
+    found = sorted(name for name in names if name.endswith(".index"))
     if len(found) == 1:
         return os.path.join(directory, found[0][: -len(".index")])
-    unclear = f"{len(found)} checkpoints and no `checkpoint` file that tells the latest; name one of them"
-    hint = unclear if found else "no checkpoint"
+    missing = "a `checkpoint` file that names one which is not there" if state else "no `checkpoint` file to choose"
+    hint = f"{len(found)} checkpoints and {missing}; name one of them" if found else "no checkpoint"
     raise SourceError(f"{directory}: expected a checkpoint directory, found {hint}")
 
 

@@ -11,6 +11,9 @@ import yaml
 
 from graph_masker.errors import SpecError
 
+# The step of the last update is kept as int32, as tf.contrib.model_pruning keeps it.
+_LAST_STEP = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class PruningSpec:
@@ -98,7 +101,7 @@ class PruningSpec:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise SpecError(f"{name}: cannot be read as a spec: {reason}") from error
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise SpecError(f"{name}: expected one YAML or JSON mapping: {reason}") from error
         if not isinstance(values, dict):
@@ -121,6 +124,8 @@ def _integer(name: str, value: Any, least: int) -> int:
     result = int(value.__index__())
     if result < least:
         raise SpecError(f"{name}: expected at least {least}, found {result}")
+    if result > _LAST_STEP:
+        raise SpecError(f"{name}: expected at most {_LAST_STEP}, found {result}")
     return result
 
 

@@ -13,6 +13,7 @@ from tensorflow_estimator.python.estimator import estimator as estimator_lib
 from graph_masker.view import GraphView, TensorRef, build_view
 
 _READ_COLLECTIONS = (
+    "variables",
     "trainable_variables",
     "local_variables",
     "regularization_losses",
@@ -176,6 +177,25 @@ def around_gradients(
         yield
     finally:
         gradients_util._GradientsHelper = original
+
+
+@contextlib.contextmanager
+def recorded_savers(graph: Any) -> Iterator[List[Any]]:
+    """Yields a list that takes in every saver made in `graph` while open."""
+    original = tf.train.Saver.__init__
+    made: List[Any] = []
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if tf.get_default_graph() is graph:
+            made.append(self)
+
+    tf.train.Saver.__init__ = init
+    try:
+        yield made
+    finally:
+        tf.train.Saver.__init__ = original
 
 
 def set_scaffold_saver(scaffold: Any, saver: Any) -> None:

@@ -62,7 +62,7 @@ class GraphView:
     Attributes:
         nodes: by op name, in order of creation.
         readers: by op name, the edges that leave the op.
-        trainable, local: op names of variables in the collections of that name.
+        trainable, local, saved: op names in the collections of trainable, local and global variables.
         regularization: names of tensors in the regularization-losses collection.
         masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
         attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
@@ -74,6 +74,7 @@ class GraphView:
     readers: Mapping[OpName, List[Edge]]
     trainable: FrozenSet[OpName]
     local: FrozenSet[OpName]
+    saved: FrozenSet[OpName]
     regularization: FrozenSet[str]
     masks: Mapping[OpName, MaskRecord]
     attribute: Callable[[OpName, str], Any]
@@ -128,6 +129,7 @@ def build_view(
         readers=readers,
         trainable=_op_names(collections.get("trainable_variables", [])),
         local=_op_names(collections.get("local_variables", [])),
+        saved=_op_names(collections.get("variables", [])),
         regularization=frozenset(collections.get("regularization_losses", [])),
         masks=_mask_records(nodes, readers, collections),
         attribute=attribute,
@@ -143,10 +145,22 @@ def _op_names(names: Iterable[str]) -> FrozenSet[OpName]:
 def _mask_records(
     nodes: Mapping[OpName, Node], readers: Mapping[OpName, List[Edge]], collections: Mapping[str, List[str]]
 ) -> Dict[OpName, MaskRecord]:
-    """Joins the four index-parallel collections of tf.contrib.model_pruning, and finds further products."""
-    names = [collections.get(key, []) for key in ("kernel", "masks", "thresholds", "masked_weights")]
-    rows = (MaskRecord(*(name.split(":")[0] for name in row)) for row in zip(*names))
-    records = {record.masked_weight: record for record in rows if record.masked_weight in nodes}
+    """Finds the masks that the graph holds: products of a mask and a weight, as the collections name them.
+
+    The collections are those of tf.contrib.model_pruning. Their names are common words, so that a model may keep
+    things of its own in them; only what is a product of two variables, one of them a mask, counts.
+    """
+    masks = _op_names(collections.get("masks", []))
+    records: Dict[OpName, MaskRecord] = {}
+    for product in _op_names(collections.get("masked_weights", [])):
+        if product not in nodes or nodes[product].op_type != "Mul":
+            continue
+        sources = [variable_behind(nodes, tensor.op) for tensor in nodes[product].inputs]
+        for mask, variable in (sources, sources[::-1]):
+            threshold = mask[: -len("mask")] + "threshold"
+            is_pair = nodes[mask].op_type in VARIABLE_OPS and nodes[variable].op_type in VARIABLE_OPS
+            if is_pair and mask in masks and variable not in masks and threshold in nodes:
+                records[product] = MaskRecord(variable, mask, threshold, product)
     for record in tuple(records.values()):
         for product in products_of(nodes, readers, record.variable, record.mask):
             records.setdefault(product, record)

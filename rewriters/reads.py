@@ -5,6 +5,7 @@ from rewriters.rule import ReadRule
 RULES = (
     ReadRule("Identity", alias=True),
     ReadRule("ReadVariableOp", alias=True),
+    ReadRule("Print", alias=True),
     ReadRule("Cast"),
     ReadRule("Enter"),
     ReadRule("Switch", outputs=(0, 1)),

@@ -26,7 +26,7 @@ import click
 @click.option(
     "--prune-steps",
     type=click.IntRange(1),
-    default=700,
+    default=450,
     show_default=True,
     help="Steps of pruning, from the dense checkpoint on.",
 )

@@ -158,7 +158,7 @@ def test_same_bits_tells_one_bit_apart():
 def test_a_directory_without_a_state_file(trained, tmp_path):
     shutil.copytree(trained, str(tmp_path / "model"))
     os.remove(str(tmp_path / "model" / "checkpoint"))
-    with pytest.raises(SourceError, match="found 2 checkpoints and no `checkpoint` file that tells the latest"):
+    with pytest.raises(SourceError, match="found 2 checkpoints and no `checkpoint` file to choose"):
         fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out"))
     for name in os.listdir(str(tmp_path / "model")):
         if name.startswith("model.ckpt-0"):
