@@ -96,6 +96,10 @@ class CheckpointReader:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
+        if re.search(r"[*?[]", prefix):
+            raise SourceError(
+                f"{prefix}: expected a path without * ? [, which TensorFlow takes for patterns; rename the folder"
+            )
         with _trouble(prefix):
             self._reader = tf.train.load_checkpoint(prefix)
             self._shapes: Dict[str, List[int]] = self._reader.get_variable_to_shape_map()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -124,6 +125,13 @@ def test_run_says_when_nothing_was_pruned(tmp_path):
         ),
         (["run", "--spec", "absent.yaml", "x.py"], "absent.yaml: cannot be read as a spec"),
         (["run", "--spec", "s.yaml", "--frequency", "3", "x.py"], "--frequency: cannot be given together with --spec"),
+        (["run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "3000000000", "x.py"], "at most 2147483647"),
+        (
+            ["run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "-m", "no.such"],
+            "no.such: expected a Python",
+        ),
+        (["run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "--", "-m"], "-m: expected the name"),
+        (["inspect", sys.executable], "expected a complete checkpoint"),
         (["inspect", "nothing"], "nothing: expected a checkpoint prefix"),
         (["fold", "nothing", "out"], "nothing: expected a checkpoint prefix"),
     ],
@@ -144,6 +152,59 @@ def test_errors_inside_the_script_are_one_line_too(tmp_path):
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("graph-masker: include: 'no_such' matches none of the 2 weights")
     assert "Traceback" not in result.stderr
+
+
+def test_damaged_and_unclear_state_files(trained, tmp_path):
+    folder, _ = trained
+    for name in ("tr\u00e4 in", "in[1]"):
+        shutil.copytree(str(folder / "model"), str(tmp_path / name))
+    good = _run("inspect", tmp_path / "tr\u00e4 in")
+    assert (good.returncode, good.stderr) == (0, "")
+    brackets = _run("inspect", tmp_path / "in[1]")
+    assert brackets.returncode == 2
+    assert "expected a path without * ? [" in brackets.stderr
+    state = tmp_path / "tr\u00e4 in" / "checkpoint"
+    for content, message in [
+        (b"\xff\xfe\x00garbage", "checkpoint: expected a state file, found other data"),
+        (b'model_checkpoint_path: "gone"', "a `checkpoint` file that names one which is not there"),
+    ]:
+        state.write_bytes(content)
+        result = _run("inspect", state.parent)
+        assert result.returncode == 2
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+        assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    "statement, code, text",
+    [
+        ("raise EOFError('mine')", 1, "EOFError: mine"),
+        ("raise KeyboardInterrupt", 1, "KeyboardInterrupt"),
+        ("import click; raise click.ClickException('mine')", 1, "click.exceptions.ClickException: mine"),
+        ("import sys; sys.exit('mine')", 1, "mine"),
+    ],
+)
+def test_what_a_program_raises_is_its_own(tmp_path, statement, code, text):
+    (tmp_path / "own.py").write_text(statement + "\n")
+    result = _run("run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "--", "own.py", cwd=tmp_path)
+    assert text in result.stderr
+    assert ("Traceback" in result.stderr) == ("sys.exit" not in statement)
+    # Python itself ends with SIGINT's code where a program lets KeyboardInterrupt through.
+    assert result.returncode == code or "KeyboardInterrupt" in statement
+
+
+def test_each_model_directory_gets_its_plan(tmp_path):
+    script = textwrap.dedent(SCRIPT).replace("estimator = ", "for part in 'ab':\n    estimator = ")
+    script = script.replace("sys.argv[1], run_config", "sys.argv[1] + part, run_config").replace(
+        "estimator.train(", "    estimator.train("
+    )
+    (tmp_path / "two.py").write_text(script)
+    options = ["--sparsity", "0.5", "--begin-step", "0", "--end-step", "9"]
+    result = _run("run", *options, "--", "two.py", tmp_path / "model", "1", "0", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "modela" / "graph_masker_plan.json").exists()
+    assert (tmp_path / "modelb" / "graph_masker_plan.json").exists()
+    assert result.stderr.count("2 sites") == 1
 
 
 def test_damaged_meta_file(tmp_path):
