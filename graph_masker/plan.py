@@ -187,7 +187,7 @@ def _make_site(candidate: Candidate, names: Tuple[str, str]) -> Site:
 def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tuple[str, str]]:
     """Names masks and thresholds: ``scope/mask``, or ``scope/<weight>_mask`` where a scope holds several weights.
 
-    Every candidate counts, masked or not, so that names depend on the model alone.
+    Every candidate of this graph counts, masked or not, so that the spec changes no name.
     """
     per_scope = Counter(_scope(candidate.variable) for candidate in candidates)
     names = {}

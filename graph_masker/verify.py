@@ -1,4 +1,4 @@
-"""The guarantees of a masked graph, as checks that run. Independent of how sites were found."""
+"""The guarantees of a masked graph, as checks that run. They know a plan's raw readers, but no rules."""
 
 from typing import Any, Iterable, List, Set
 
