@@ -13,7 +13,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Set, Tupl
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from graph_masker import files
+from graph_masker import files, tf_compat
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.masks import MaskNames, find_masks
 from graph_masker.source import CheckpointReader, Source, damaged, find_source, read_meta_graph
@@ -86,12 +86,11 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> 
 
 
 def _collections(source: Source) -> Dict[str, str]:
-    """Returns weight by mask as the .meta file's collections pair them; empty without one."""
+    """Returns weight by mask as the graph of the .meta file pairs them; empty without one."""
     if source.meta_path is None:
         return {}
-    definitions = read_meta_graph(source.meta_path).collection_def
-    pairs = zip(definitions["masks"].node_list.value, definitions["kernel"].node_list.value)
-    return {mask.split(":")[0]: weight.split(":")[0] for mask, weight in pairs}
+    view = tf_compat.view_of_meta_graph(read_meta_graph(source.meta_path))
+    return {record.mask: record.variable for record in view.masks.values()}
 
 
 def _check_destination(dst: str, prefix: str, to_directory: bool) -> None:

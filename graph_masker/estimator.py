@@ -38,7 +38,7 @@ def auto_mask(
         on_plan: called with the plan, the mode and the RunConfig (None outside an Estimator) of each graph.
 
     Raises:
-        SpecError: `spec` is not a PruningSpec.
+        UsageError: `spec` is not a PruningSpec, or the model_fn is masked already.
     """
     if not isinstance(spec, PruningSpec):
         raise UsageError(f"auto_mask: expected a PruningSpec, found {type(spec).__name__}")

@@ -7,6 +7,7 @@ from typing import Dict, FrozenSet, List, Mapping, Tuple
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.source import CheckpointReader
+from graph_masker.view import threshold_of
 
 # tf.train.ExponentialMovingAverage names its copy `[scope/]<weight>/ExponentialMovingAverage`, or as it was told to.
 _AVERAGE = re.compile(r"average|avg|(^|_)ema($|_)|shadow|polyak", re.IGNORECASE)
@@ -45,7 +46,7 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
     masks: Dict[str, str] = {}
     state = {LAST_UPDATE_STEP} & held
     for name in reader.names():
-        threshold = name[: -len("mask")] + "threshold" if name.endswith("mask") else ""
+        threshold = threshold_of(name) if name.endswith("mask") else ""
         if threshold not in held or reader.shape(threshold) != ():
             continue
         weight = collections.get(name, "")

@@ -8,6 +8,7 @@ from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.masker import Masker
 from graph_masker.source import CheckpointReader
+from graph_masker.view import threshold_of
 
 
 def include_state(saver: Any, masker: Masker) -> None:
@@ -59,7 +60,7 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
             # Not built: the checkpoint is restored as it would be without us, errors included.
             held = _held(save_path) if helper and state else set(state)
             keys = _keys(masker, state, held)
-            unused = {name for name in held if name.endswith("mask") and _threshold(name) in held}
+            unused = {name for name in held if name.endswith("mask") and threshold_of(name) in held}
             unused -= {*state, *keys.values()}
             if unused:
                 tf.logging.warning(
@@ -95,10 +96,6 @@ def _held(save_path: Any) -> Set[str]:
         SourceError: the checkpoint cannot be read.
     """
     return set(CheckpointReader(str(save_path)).names())
-
-
-def _threshold(mask: str) -> str:
-    return mask[: -len("mask")] + "threshold"
 
 
 def _keys(masker: Masker, state: Mapping[str, Any], held: Set[str]) -> Dict[str, str]:

@@ -1,11 +1,13 @@
 """The only file that names TensorFlow's private API, and the only one that knows which TensorFlow it is (1.15)."""
 
 import contextlib
+import copy
 import functools
 import types
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
+from tensorflow.core.framework import variable_pb2
 from tensorflow.python.framework import function as tf_function
 from tensorflow.python.ops import gradients_util, nn_ops
 from tensorflow_estimator.python.estimator import estimator as estimator_lib
@@ -17,9 +19,7 @@ _READ_COLLECTIONS = (
     "trainable_variables",
     "local_variables",
     "regularization_losses",
-    "kernel",
     "masks",
-    "thresholds",
     "masked_weights",
 )
 
@@ -95,17 +95,10 @@ def _names_in(meta_graph: Any, key: str) -> List[str]:
         return list(collection.node_list.value)
     names = []
     for value in collection.bytes_list.value:
-        definition = variable_def()
+        definition = variable_pb2.VariableDef()
         definition.ParseFromString(value)
         names.append(definition.variable_name)
     return names
-
-
-def variable_def() -> Any:
-    """Returns an empty VariableDef protocol buffer."""
-    from tensorflow.core.framework import variable_pb2
-
-    return variable_pb2.VariableDef()
 
 
 def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Callable[..., Any]:
@@ -264,8 +257,6 @@ def wrap_estimators(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) ->
 
 def estimator_with(estimator: Any, model_fn: Callable[..., Any]) -> Any:
     """Returns a copy of an Estimator with another model_fn: same class, configuration, directory, parameters."""
-    import copy
-
     result = copy.copy(estimator)
     result._model_fn = model_fn
     return result

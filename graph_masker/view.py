@@ -157,7 +157,7 @@ def _mask_records(
             continue
         sources = [variable_behind(nodes, tensor.op) for tensor in nodes[product].inputs]
         for mask, variable in (sources, sources[::-1]):
-            threshold = mask[: -len("mask")] + "threshold"
+            threshold = threshold_of(mask)
             is_pair = nodes[mask].op_type in VARIABLE_OPS and nodes[variable].op_type in VARIABLE_OPS
             if is_pair and mask in masks and variable not in masks and threshold in nodes:
                 records[product] = MaskRecord(variable, mask, threshold, product)
@@ -165,6 +165,11 @@ def _mask_records(
         for product in products_of(nodes, readers, record.variable, record.mask):
             records.setdefault(product, record)
     return records
+
+
+def threshold_of(mask: str) -> str:
+    """Returns the name of the threshold beside a mask: both end in their own word, after the same stem."""
+    return mask[: -len("mask")] + "threshold"
 
 
 def products_of(
