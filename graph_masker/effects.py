@@ -4,7 +4,7 @@ The lists name op types, never op names. They decide which readers of a weight s
 """
 
 import enum
-from typing import Dict, FrozenSet, Iterable, List, Optional, Set
+from typing import Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import WeightRule
@@ -34,9 +34,10 @@ class Kind(enum.IntEnum):
 
 
 class Effect(enum.Enum):
-    """Where a reader of a weight leads."""
+    """Where a reader of a weight leads: to the model's computation, to a regularizer, or to neither."""
 
     DATA = "data"
+    PENALTY = "penalty"
     RAW = "raw"
 
 
@@ -70,7 +71,7 @@ class Kinds:
             if source is not None:
                 self._known[current] = source
                 continue
-            inputs = self._view.nodes[current].inputs
+            inputs = self._value_inputs(current)
             found = [self._known.get(tensor.op) for tensor in inputs]
             if Kind.DATA in found:
                 self._known[current] = Kind.DATA
@@ -81,6 +82,11 @@ class Kinds:
             else:
                 self._known[current] = self._joined(current, [kind for kind in found if kind is not None])
         return self._known[op]
+
+    def _value_inputs(self, op: OpName) -> Tuple[TensorRef, ...]:
+        """The inputs that make an op's value: what decides whether it runs does not."""
+        node = self._view.nodes[op]
+        return node.inputs[:1] if node.op_type in ("Switch", "RefSwitch") else node.inputs
 
     def _joined(self, op: OpName, inputs: List[Kind]) -> Kind:
         """A layer's activations are data, also where the model is fed a constant."""
@@ -106,8 +112,8 @@ class Kinds:
 class Effects:
     """Decides, edge by edge, whether a reader of a weight leads to the model's computation.
 
-    A reader is raw where everything it leads to is a write to a variable, a report (summary, save), the
-    optimizer's computation, or a regularizer: a value in the regularization-losses collection, or a scalar
+    A reader keeps the raw value where everything it leads to is a write to a variable, a report (summary, save),
+    the optimizer's computation, or a regularizer: a value in the regularization-losses collection, or a scalar
     computed from variables alone that is added to something computed from data.
     """
 
@@ -135,7 +141,7 @@ class Effects:
             return frozenset({Effect.RAW})
         if self._kinds.of(edge.op) is Kind.DATA and not self._carries_on(edge):
             joins_loss = node.op_type in _ADDITIVE and self._view.is_scalar(edge.tensor)
-            return frozenset({Effect.RAW if joins_loss else Effect.DATA})
+            return frozenset({Effect.PENALTY if joins_loss else Effect.DATA})
         return self._of_op(edge.op)
 
     def _carries_on(self, edge: Edge) -> bool:
@@ -158,7 +164,7 @@ class Effects:
             if outputs & self._outputs:
                 found = frozenset({Effect.DATA})
             elif outputs & self._view.regularization:
-                found = frozenset({Effect.RAW})
+                found = frozenset({Effect.PENALTY})
             else:
                 found = frozenset(effect for edge in edges for effect in self.of(edge))
             self._known[op] = found

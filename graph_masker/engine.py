@@ -64,11 +64,11 @@ def build_update(
         def update() -> Any:
             select: Dict[Any, Callable[..., Any]] = {}
             assigns: List[Any] = []
-            for item in masked:
-                dtype = item.weight.dtype.base_dtype
+            for parts in _wholes(masked):
+                dtype = parts[0].weight.dtype.base_dtype
                 if dtype not in select:
                     select[dtype] = _selection(dtype)
-                assigns.extend(_assign(item, select[dtype], sparsity))
+                assigns.extend(_assign(parts, select[dtype], sparsity))
             with tf.control_dependencies(assigns):
                 return tf.group(last_update.assign(step))
 
@@ -138,9 +138,34 @@ def _selection(dtype: Any) -> Callable[..., Any]:
     return tf_compat.as_function(select, f"graph_masker_select_{dtype.name}", (dtype, tf.float32))
 
 
-def _assign(item: MaskedVariable, select: Callable[..., Any], sparsity: Any) -> Tuple[Any, Any]:
-    with tf.name_scope(item.site.variable), tf_compat.beside(item.weight):
-        mask, threshold = select(item.weight.read_value(), sparsity)
-        mask.set_shape(item.site.shape)
+def _wholes(masked: Sequence[MaskedVariable]) -> List[List[MaskedVariable]]:
+    """Groups the parts of partitioned weights, in order: their entries are ranked together."""
+    groups: Dict[str, List[MaskedVariable]] = {}
+    for item in masked:
+        part = item.site.part
+        groups.setdefault(item.site.variable if part is None else part.full_name, []).append(item)
+    return [
+        sorted(group, key=lambda item: item.site.part.offset if item.site.part else ()) for group in groups.values()
+    ]
+
+
+def _assign(parts: Sequence[MaskedVariable], select: Callable[..., Any], sparsity: Any) -> List[Any]:
+    first = parts[0]
+    with tf.name_scope(first.site.variable), tf_compat.beside(first.weight):
+        axis = _partitioned_axis(parts)
+        weights = [item.weight.read_value() for item in parts]
+        mask, threshold = select(weights[0] if len(weights) == 1 else tf.concat(weights, axis), sparsity)
         threshold.set_shape([])
-        return item.mask.assign(mask), item.threshold.assign(threshold)
+        masks = [mask] if len(parts) == 1 else tf.split(mask, [item.site.shape[axis] for item in parts], axis)
+        assigns = [first.threshold.assign(threshold)]
+        for item, value in zip(parts, masks):
+            value.set_shape(item.site.shape)
+            assigns.append(item.mask.assign(value))
+        return assigns
+
+
+def _partitioned_axis(parts: Sequence[MaskedVariable]) -> int:
+    """Returns the axis along which the parts of a weight lie; 0 where there is one."""
+    offsets = [item.site.part.offset for item in parts if item.site.part is not None]
+    differing = [axis for axis, starts in enumerate(zip(*offsets)) if len(set(starts)) > 1]
+    return differing[0] if differing else 0

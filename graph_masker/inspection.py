@@ -10,6 +10,7 @@ from graph_masker.plan import MaskPlan, make_plan
 from graph_masker.sites import find_sites
 from graph_masker.source import CheckpointReader, Source, find_source, read_meta_graph
 from graph_masker.spec import PruningSpec
+from graph_masker.view import whole_name
 from rewriters import DEFAULT_RULES, Rule
 
 
@@ -45,4 +46,12 @@ def mask_zeros(source: Source, plan: MaskPlan) -> Dict[str, int]:
         return {}
     reader = CheckpointReader(source.prefix)
     held = set(reader.names())
-    return {site.variable: int(np.sum(reader.tensor(site.mask) == 0)) for site in plan.sites if site.mask in held}
+    zeros = {}
+    for site in plan.sites:
+        key = site.mask if site.part is None else whole_name(site.mask)
+        if key in held:
+            mask = reader.tensor(key)
+            if site.part is not None:
+                mask = mask[tuple(slice(start, start + size) for start, size in zip(site.part.offset, site.shape))]
+            zeros[site.variable] = int(np.sum(mask == 0))
+    return zeros

@@ -1,6 +1,7 @@
 """Masker: one graph, masked. Plans, applies, verifies, and again for what the model adds later."""
 
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from dataclasses import replace
+from typing import Any, Dict, Iterable, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -143,7 +144,15 @@ def _known(site: Site, earlier: MaskPlan) -> Site:
     """Keeps what an earlier pass recorded of a site and adds the edges that this pass moved."""
     for known in earlier.sites:
         if known.variable == site.variable:
-            reads: List[Any] = [*known.reads, *(read for read in site.reads if read not in known.reads)]
-            values = dict(site.__dict__, reads=tuple(reads), masked=known.masked)
-            return Site(**values)
+            return replace(
+                site,
+                masked=known.masked,
+                reads=_joined(known.reads, site.reads),
+                copies=_joined(known.copies, site.copies),
+                gathers=_joined(known.gathers, site.gathers),
+            )
     return site
+
+
+def _joined(known: Tuple[Any, ...], new: Tuple[Any, ...]) -> Tuple[Any, ...]:
+    return (*known, *(item for item in new if item not in known))

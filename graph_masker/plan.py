@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from graph_masker.errors import PlanError
-from graph_masker.sites import Candidate, Consumer, Findings, Read
+from graph_masker.readers import Copy, Read
+from graph_masker.sites import Candidate, Consumer, Findings
 from graph_masker.spec import PruningSpec
-from graph_masker.view import GraphView, OpName
+from graph_masker.view import GraphView, OpName, Slice, whole_name
 from rewriters import Rule, WeightRule
 
 LAST_UPDATE_STEP = "model_pruning/last_mask_update_step"
@@ -29,6 +30,9 @@ class Site:
         reads: raw tensors with the inputs that move to the masked weight.
         raw_readers: ops left on the raw value on purpose.
         masked: True where the graph already holds the mask.
+        copies: ops that get a copy which reads the raw value, because they feed a regularizer, too.
+        gathers: ops that read rows through a resource's handle and are replaced by gathers of the masked weight.
+        part: what part of a partitioned variable this is; its parts share one threshold, and are pruned as one.
     """
 
     variable: OpName
@@ -44,6 +48,9 @@ class Site:
     threshold: OpName
     masked_weight: OpName
     masked: bool = False
+    copies: Tuple[Copy, ...] = ()
+    gathers: Tuple[OpName, ...] = ()
+    part: Optional[Slice] = None
 
     @property
     def entries(self) -> int:
@@ -108,17 +115,24 @@ def _plain(site: Site) -> Dict[str, Any]:
         **asdict(site),
         "consumers": [consumer._asdict() for consumer in site.consumers],
         "reads": [read._asdict() for read in site.reads],
+        "copies": [copy._asdict() for copy in site.copies],
+        "part": site.part._asdict() if site.part is not None else None,
     }
 
 
 def _site(plain: Dict[str, Any]) -> Site:
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
     values["consumers"] = tuple(Consumer(**consumer) for consumer in plain["consumers"])
-    values["reads"] = tuple(
-        Read(read["tensor"], read["shared"], tuple((op, index) for op, index in read["reroutes"]))
-        for read in plain["reads"]
-    )
+    values["reads"] = tuple(Read(read["tensor"], read["shared"], _edges(read["reroutes"])) for read in plain["reads"])
+    values["copies"] = tuple(Copy(copy["op"], _edges(copy["moves"])) for copy in plain["copies"])
+    if plain["part"] is not None:
+        part = plain["part"]
+        values["part"] = Slice(part["full_name"], tuple(part["full_shape"]), tuple(part["offset"]))
     return Site(**values)
+
+
+def _edges(plain: Iterable[Any]) -> Tuple[Tuple[OpName, int], ...]:
+    return tuple((op, index) for op, index in plain)
 
 
 def make_plan(
@@ -157,14 +171,14 @@ def make_plan(
         if reason is not None and candidate.existing is None:
             skips[candidate.variable] = Skip(candidate.variable, candidate.consumers[0].op, reason)
         else:
-            sites.append(_make_site(candidate, names[candidate.variable]))
+            sites.append(_make_site(candidate, names[candidate.variable], view.slices.get(candidate.variable)))
     if strict and not sites:
         raise PlanError(_nothing_to_mask(skips.values()))
     order = {name: position for position, name in enumerate(view.nodes)}
     return MaskPlan(tuple(sites), tuple(sorted(skips.values(), key=lambda skip: order[skip.variable])), spec)
 
 
-def _make_site(candidate: Candidate, names: Tuple[str, str]) -> Site:
+def _make_site(candidate: Candidate, names: Tuple[str, str], part: Optional[Slice]) -> Site:
     existing = candidate.existing
     forward = {consumer.op_type for consumer in candidate.consumers if not consumer.backward}
     return Site(
@@ -175,30 +189,37 @@ def _make_site(candidate: Candidate, names: Tuple[str, str]) -> Site:
         trainable=candidate.trainable,
         op_types=tuple(sorted(forward)),
         consumers=candidate.consumers,
-        reads=candidate.reads,
-        raw_readers=candidate.raw_readers,
+        reads=candidate.readers.reads,
+        raw_readers=candidate.readers.raw,
         mask=existing.mask if existing else names[0],
         threshold=existing.threshold if existing else names[1],
         masked_weight=existing.masked_weight if existing else f"{candidate.variable}/masked_weight",
         masked=existing is not None,
+        copies=candidate.readers.copies,
+        gathers=candidate.readers.gathers,
+        part=part,
     )
 
 
 def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tuple[str, str]]:
     """Names masks and thresholds: ``scope/mask``, or ``scope/<weight>_mask`` where a scope holds several weights.
 
-    Every candidate of this graph counts, masked or not, so that the spec changes no name.
+    Every candidate of this graph counts, masked or not, so that the spec changes no name. A partitioned variable
+    counts once; its parts share one threshold, and their masks are the parts of one partitioned mask.
     """
-    per_scope = Counter(_scope(candidate.variable) for candidate in candidates)
-    names = {}
+    wholes = {candidate.variable: _whole(view, candidate.variable) for candidate in candidates}
+    existing = {wholes[candidate.variable] for candidate in candidates if candidate.existing is not None}
+    per_scope = Counter(_scope(whole) for whole in set(wholes.values()))
+    names: Dict[OpName, Tuple[str, str]] = {}
     for candidate in candidates:
-        scope = _scope(candidate.variable)
-        alone = (f"{scope}mask", f"{scope}threshold")
-        free = candidate.existing is not None or not any(name in view.nodes for name in alone)
-        own = (f"{candidate.variable}_mask", f"{candidate.variable}_threshold")
-        names[candidate.variable] = alone if per_scope[scope] == 1 and free else own
+        whole = wholes[candidate.variable]
+        scope, part = _scope(whole), candidate.variable[len(whole) :]
+        alone, own = (f"{scope}mask", f"{scope}threshold"), (f"{whole}_mask", f"{whole}_threshold")
+        free = whole in existing or not any(name in view.nodes for name in (alone[0] + part, *alone))
+        mask, threshold = alone if per_scope[scope] == 1 and free else own
+        names[candidate.variable] = (mask + part, threshold)
         for name in names[candidate.variable]:
-            if candidate.existing is None and name in view.nodes:
+            if whole not in existing and name in view.nodes:
                 raise PlanError(
                     f"{candidate.variable}: the graph already has an op named '{name}', which its mask needs; "
                     "exclude this variable or rename that op"
@@ -206,7 +227,12 @@ def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tup
     return names
 
 
-def _scope(variable: OpName) -> str:
+def _whole(view: GraphView, variable: OpName) -> str:
+    """The name without that of the part, where a variable is one of a partitioned variable's."""
+    return whole_name(variable) if variable in view.slices else variable
+
+
+def _scope(variable: str) -> str:
     return variable[: variable.rfind("/") + 1]
 
 

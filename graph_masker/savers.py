@@ -68,7 +68,7 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
                     save_path,
                     _summary(sorted(unused)),
                 )
-            if all(keys.get(name) == name for name in state):
+            if all(keys.get(name) == tf_compat.saved_name(variable) for name, variable in state.items()):
                 return original(sess, save_path)
             absent = sorted(set(state) - set(keys))
             if absent:
@@ -104,9 +104,10 @@ def _keys(masker: Masker, state: Mapping[str, Any], held: Set[str]) -> Dict[str,
     A mask is called ``scope/mask`` where its weight is alone in its scope, else ``scope/<weight>_mask``. Training
     may build more in a scope than evaluation does, and so use the other name.
     """
-    keys = {name: name for name in state if name in held}
+    own = {name: tf_compat.saved_name(variable) for name, variable in state.items()}
+    keys = {name: key for name, key in own.items() if key in held}
     for item in masker.masked_variables:
-        weight = item.site.variable
+        weight = tf_compat.saved_name(item.weight)
         scope = weight[: weight.rfind("/") + 1]
         for name, leaf in ((item.mask.op.name, "mask"), (item.threshold.op.name, "threshold")):
             others = [other for other in (f"{weight}_{leaf}", f"{scope}{leaf}") if other in held]
@@ -121,7 +122,7 @@ def _load_state(sess: Any, save_path: Any, state: Mapping[str, Any], keys: Mappi
         if name not in keys:
             sess.run(variable.initializer)
             continue
-        value = reader.tensor(keys[name])
+        value = tf_compat.part_of(variable, reader.tensor(keys[name]))
         if list(value.shape) != variable.shape.as_list():
             raise SourceError(
                 f"{save_path}: expected '{keys[name]}' of shape {variable.shape.as_list()}, found {list(value.shape)}"

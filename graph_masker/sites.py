@@ -7,15 +7,13 @@ Pure: it reads a `GraphView` and returns data. Names of masks and the choice wha
 """
 
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
-from graph_masker.effects import Effect, Effects, Kind, Kinds, ignores_value
+from graph_masker.effects import Effects, Kind, Kinds, ignores_value
+from graph_masker.origins import Origins, Stop
+from graph_masker.readers import Readers, Refusal, readers_of
 from graph_masker.view import Edge, GraphView, MaskRecord, OpName, TensorRef
 from rewriters import ReadRule, Rule, WeightRule
-
-_HANDLE_READS = frozenset({"ReadVariableOp"})
-_HANDLE_CARRIERS = frozenset({"Enter", "Switch", "Identity"})
-_CONTROL_FLOW = frozenset({"Enter", "Switch", "RefEnter", "RefSwitch"})
 
 
 class Consumer(NamedTuple):
@@ -25,18 +23,6 @@ class Consumer(NamedTuple):
     op_type: str
     port: int
     backward: bool
-
-
-class Read(NamedTuple):
-    """A tensor that carries a variable's raw value, and the inputs to move to the masked weight.
-
-    `shared` reads see the variable at no particular moment, so that one product serves them all. A read with
-    control inputs, or inside a loop or cond, keeps its own.
-    """
-
-    tensor: str
-    shared: bool
-    reroutes: Tuple[Tuple[OpName, int], ...]
 
 
 @dataclass(frozen=True)
@@ -51,8 +37,7 @@ class Candidate:
     families: FrozenSet[str]
     requested_only: bool
     consumers: Tuple[Consumer, ...]
-    reads: Tuple[Read, ...]
-    raw_readers: Tuple[OpName, ...]
+    readers: Readers
     existing: Optional[MaskRecord]
 
 
@@ -87,15 +72,6 @@ def find_sites(
     return _Finder(view, rules, frozenset(outputs), frozenset(gradient_ops)).run()
 
 
-class _Refusal(Exception):
-    """Why a variable that has consumers cannot be a site."""
-
-    def __init__(self, op: OpName, reason: str) -> None:
-        super().__init__(reason)
-        self.op = op
-        self.reason = reason
-
-
 class _Finder:
     def __init__(
         self, view: GraphView, rules: Iterable[Rule], outputs: FrozenSet[str], gradient_ops: FrozenSet[OpName]
@@ -105,6 +81,7 @@ class _Finder:
         self._weight_rules = {rule.op_type: rule for rule in rules if isinstance(rule, WeightRule)}
         self._read_rules = {rule.op_type: rule for rule in rules if isinstance(rule, ReadRule)}
         self._kinds = Kinds(view, self._weight_rules.values())
+        self._origins = Origins(view, self._read_rules.values(), self._kinds)
         self._masks_of = {record.variable: record for record in view.masks.values()}
         self._mask_state = {name for record in view.masks.values() for name in (record.mask, record.threshold)}
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
@@ -129,7 +106,7 @@ class _Finder:
                 continue
             try:
                 candidate = self._candidate(variable, effects) if self._is_consumed(variable) else None
-            except _Refusal as refusal:
+            except Refusal as refusal:
                 unmasked.append(Unmasked(variable, refusal.op, refusal.reason))
                 continue
             if candidate is not None:
@@ -146,41 +123,31 @@ class _Finder:
 
     def _add_consumer(self, op: OpName, rule: WeightRule) -> None:
         inputs = self._view.nodes[op].inputs
-        origins = {index: self._origin(inputs[index]) for index in rule.weight_inputs}
+        origins = {index: self._origins.of(inputs[index]) for index in rule.weight_inputs if index < len(inputs)}
+        if rule.data_input is None and len([origin for origin in origins.values() if origin.variables]) > 1:
+            # Where one input is made of variables alone and the other of data, too, the first is the weight.
+            pure = {index for index in origins if self._kinds.of(inputs[index].op) is Kind.VARIABLE}
+            if len(pure) == 1:
+                origins = {index: origin for index, origin in origins.items() if index in pure}
         for index, origin in origins.items():
             edge = Edge(inputs[index], op, index)
             others = [tensor for other, tensor in enumerate(inputs) if other != index]
-            if isinstance(origin, Unmasked):
+            if origin.stop is not None:
                 if op in self._gradient_ops:
                     continue
                 if rule.data_input is not None or all(self._kinds.of(t.op) is not Kind.VARIABLE for t in others):
-                    self._block(edge, origin)
-            elif origin is not None:
+                    self._block(edge, origin.stop)
+            for variable in origin.variables:
                 if rule.data_input is None and any(self._kinds.of(t.op) is Kind.VARIABLE for t in others):
                     reason = f"every input of {rule.op_type} comes from variables alone"
-                    self._blocked.setdefault(origin, Unmasked(origin, op, reason))
+                    self._blocked.setdefault(variable, Unmasked(variable, op, reason))
                     continue
-                self._consumers.setdefault(origin, []).append((edge, rule))
+                self._consumers.setdefault(variable, []).append((edge, rule))
                 self._ports.add(edge)
 
-    def _origin(self, tensor: TensorRef) -> Union[OpName, Unmasked, None]:
-        """Follows read rules back to a variable. `Unmasked` names the op that stops a value made of variables."""
-        while True:
-            node = self._view.nodes[tensor.op]
-            if self._view.is_variable(tensor.op):
-                return None if tensor.op in self._mask_state else tensor.op
-            if tensor.op in self._view.masks:
-                return self._view.masks[tensor.op].variable
-            rule = self._read_rules.get(node.op_type)
-            if rule is None or tensor.output not in rule.outputs:
-                if self._kinds.of(tensor.op) is Kind.VARIABLE:
-                    return Unmasked("", tensor.op, f"{node.op_type} '{tensor.op}'")
-                return None
-            tensor = node.inputs[rule.value_input]
-
-    def _block(self, edge: Edge, stop: Unmasked) -> None:
+    def _block(self, edge: Edge, stop: Stop) -> None:
         op_type = self._view.nodes[edge.op].op_type
-        reason = f"reaches {op_type} '{edge.op}' through {stop.reason}, which no read rule covers"
+        reason = f"reaches {op_type} '{edge.op}' through {stop.text}, which no read rule covers"
         seen: Set[OpName] = set()
         stack = [stop.op]
         while stack:
@@ -196,14 +163,17 @@ class _Finder:
         shape = self._static_shape(variable)
         dtype = str(self._view.attribute(variable, "dtype"))
         if variable in self._view.local:
-            raise _Refusal("", "a local variable: checkpoints do not hold it")
+            raise Refusal("", "a local variable: checkpoints do not hold it")
         if self._view.saved and variable not in self._view.saved:
-            raise _Refusal("", "not among the graph's global variables: checkpoints do not hold it")
+            raise Refusal("", "not among the graph's global variables: checkpoints do not hold it")
         if dtype not in ("float16", "bfloat16", "float32", "float64"):
-            raise _Refusal("", f"its type {dtype} is not a real floating-point type")
+            raise Refusal("", f"its type {dtype} is not a real floating-point type")
         kind = "resource" if self._view.nodes[variable].op_type == "VarHandleOp" else "ref"
         pairs = self._consumers[variable]
-        reads, raw_readers = _Reads(self._view, effects, self._read_rules).of(variable, kind)
+        readers = readers_of(self._view, effects, self._read_rules, variable, kind)
+        shown = [op for op in readers.gathers if TensorRef(op).name in self._outputs]
+        if shown:
+            raise Refusal(shown[0], f"'{shown[0]}', which the model returns, gathers from it through its handle")
         return Candidate(
             variable=variable,
             kind=kind,
@@ -213,17 +183,16 @@ class _Finder:
             families=frozenset(rule.family for _, rule in pairs),
             requested_only=all(rule.on_request for _, rule in pairs),
             consumers=self._with_direction(pairs),
-            reads=reads,
-            raw_readers=raw_readers,
+            readers=readers,
             existing=self._masks_of.get(variable),
         )
 
     def _static_shape(self, variable: OpName) -> Tuple[int, ...]:
         shape = self._view.attribute(variable, "shape")
         if shape is None or any(size is None for size in shape):
-            raise _Refusal("", "its shape is not known when the graph is built")
+            raise Refusal("", "its shape is not known when the graph is built")
         if 0 in shape:
-            raise _Refusal("", "it has no entries")
+            raise Refusal("", "it has no entries")
         return tuple(shape)
 
     def _with_direction(self, pairs: List[Tuple[Edge, WeightRule]]) -> Tuple[Consumer, ...]:
@@ -261,62 +230,6 @@ class _Finder:
             if not ignores_value(op_type):
                 return Unmasked(variable, edge.op, f"no rule masks what {op_type} '{edge.op}' reads")
         return Unmasked(variable, "", "nothing in this graph reads it")
-
-
-class _Reads:
-    """Sorts all readers of one variable into those to reroute and those to leave raw."""
-
-    def __init__(self, view: GraphView, effects: Effects, read_rules: Dict[str, ReadRule]) -> None:
-        self._view = view
-        self._effects = effects
-        self._aliases = {rule.op_type for rule in read_rules.values() if rule.alias}
-        self._reads: Dict[TensorRef, Tuple[bool, List[Tuple[OpName, int]]]] = {}
-        self._raw: List[OpName] = []
-
-    def of(self, variable: OpName, kind: str) -> Tuple[Tuple[Read, ...], Tuple[OpName, ...]]:
-        if kind == "resource":
-            self._from_handle(variable, inside=False)
-        else:
-            self._from_value(TensorRef(variable), TensorRef(variable), shared=True)
-        reads = (Read(tensor.name, shared, tuple(edges)) for tensor, (shared, edges) in self._reads.items() if edges)
-        return tuple(reads), tuple(self._raw)
-
-    def _from_handle(self, carrier: OpName, inside: bool) -> None:
-        for edge in self._view.edges_from(carrier):
-            node = self._view.nodes[edge.op]
-            if node.op_type in _HANDLE_READS:
-                tensor = TensorRef(edge.op)
-                self._from_value(tensor, tensor, shared=not inside and not self._view.is_controlled(edge.op))
-            elif node.op_type in _HANDLE_CARRIERS:
-                self._from_handle(edge.op, inside or node.op_type in _CONTROL_FLOW)
-            elif ignores_value(node.op_type):
-                self._raw.append(edge.op)
-            else:
-                raise _Refusal(
-                    edge.op, f"{node.op_type} '{edge.op}' takes the variable's handle and would bypass the mask"
-                )
-
-    def _from_value(self, read: TensorRef, carrier: TensorRef, shared: bool) -> None:
-        """Follows a raw value. `carrier` equals `read` bit for bit; what leaves it can move to read's product."""
-        for edge in self._view.edges_from(carrier.op, carrier.output):
-            node = self._view.nodes[edge.op]
-            found = self._effects.of(edge)
-            if self._view.is_variable(read.op) and node.op_type == "Identity":
-                tensor = TensorRef(edge.op)
-                self._from_value(tensor, tensor, shared=not self._view.is_controlled(edge.op))
-            elif edge.op in self._view.masks:
-                continue
-            elif found == {Effect.DATA}:
-                self._reads.setdefault(read, (shared, []))[1].append((edge.op, edge.port))
-            elif Effect.DATA not in found:
-                self._raw.append(edge.op)
-            elif node.op_type in self._aliases:
-                self._from_value(read, TensorRef(edge.op), shared)
-            else:
-                raise _Refusal(
-                    edge.op,
-                    f"{node.op_type} '{edge.op}' feeds both the model and a regularizer, summary or variable",
-                )
 
 
 def _descendants(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:

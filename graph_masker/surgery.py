@@ -13,7 +13,8 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.errors import SurgeryError
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.sites import Read
+from graph_masker.readers import Copy, Read
+from graph_masker.view import whole_name
 
 # Index-parallel collections of tf.contrib.model_pruning; its tools, and RigL's optimizers, read them.
 WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS = "kernel", "masks", "thresholds", "masked_weights"
@@ -63,7 +64,9 @@ def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
                 f"{name}: expected a variable of the graph's global variables, found none; a graph imported "
                 "without its collections cannot be masked"
             )
-    for name in () if site.masked else (site.mask, site.threshold, site.masked_weight):
+    shares_threshold = site.part is not None and site.threshold in variables
+    own = (site.mask, site.masked_weight) if shares_threshold else (site.mask, site.threshold, site.masked_weight)
+    for name in () if site.masked else own:
         if name in _op_names(graph, name):
             raise SurgeryError(f"{name}: expected a free name for {site.variable}, found an op of that name")
     edges = {(op, index) for read in site.reads for op, index in read.reroutes}
@@ -93,21 +96,57 @@ def _mask_site(graph: Any, site: Site, variables: Dict[str, Any], moved: List[Tu
         mask, threshold = variables[site.mask], variables[site.threshold]
         product = graph.get_tensor_by_name(f"{site.masked_weight}:0")
     else:
-        mask, threshold, product = _add_mask(graph, site, weight)
+        mask, threshold, product = _add_mask(graph, site, weight, variables)
+    twins: Dict[Any, Any] = {}
+    for copy in site.copies:
+        _copy(graph, copy, twins, moved)
     for read in site.reads:
         source = product if read.shared else _own_product(graph, site, read, mask)
         for name, index in read.reroutes:
-            op = graph.get_operation_by_name(name)
-            moved.append((op, index, op.inputs[index]))
-            tf_compat.update_input(op, index, source)
+            _move(graph.get_operation_by_name(name), index, source, moved)
+    for name in site.gathers:
+        _replace_gather(graph.get_operation_by_name(name), product, f"{name}/masked/", moved)
     return MaskedVariable(site, weight, mask, threshold)
 
 
-def _add_mask(graph: Any, site: Site, weight: Any) -> Tuple[Any, Any, Any]:
+def _move(op: Any, index: int, tensor: Any, moved: List[Tuple[Any, int, Any]]) -> None:
+    moved.append((op, index, op.inputs[index]))
+    tf_compat.update_input(op, index, tensor)
+
+
+def _copy(graph: Any, copy: Copy, twins: Dict[Any, Any], moved: List[Tuple[Any, int, Any]]) -> None:
+    """Gives the regularizers behind an op a copy of it, made before the op itself moves to the masked weight."""
+    op = graph.get_operation_by_name(copy.op)
+    twin = tf_compat.twin_of(op, [twins.get(tensor, tensor) for tensor in op.inputs], f"{copy.name}/")
+    twins.update(zip(op.outputs, twin.outputs))
+    for name, index in copy.moves:
+        reader = graph.get_operation_by_name(name)
+        _move(reader, index, twins[reader.inputs[index]], moved)
+
+
+def _replace_gather(op: Any, product: Any, name: str, moved: List[Tuple[Any, int, Any]]) -> None:
+    """Makes the readers of rows gathered through a handle read rows of the product."""
+    with tf_compat.in_context_of(op.graph, op):
+        if op.type == "ResourceGather":
+            batch_dims = op.get_attr("batch_dims")
+            rows = tf.gather(product, op.inputs[1], axis=batch_dims, batch_dims=batch_dims, name=name)
+        else:
+            rows = tf.gather_nd(product, op.inputs[1], name=name)
+    for reader in op.outputs[0].consumers():
+        for index, tensor in enumerate(reader.inputs):
+            if tensor is op.outputs[0]:
+                _move(reader, index, rows, moved)
+
+
+def _add_mask(graph: Any, site: Site, weight: Any, variables: Dict[str, Any]) -> Tuple[Any, Any, Any]:
     with tf_compat.outside_everything(graph, like=weight.op):
         dtype = weight.dtype.base_dtype
         mask = _new_variable(site, site.mask, lambda: tf.ones(site.shape, dtype))
-        threshold = _new_variable(site, site.threshold, lambda: tf.zeros([], dtype))
+        if site.part is not None:
+            tf_compat.set_slice(mask, site.part._replace(full_name=whole_name(site.mask)), site.shape)
+        if site.threshold not in variables:
+            variables[site.threshold] = _new_variable(site, site.threshold, lambda: tf.zeros([], dtype))
+        threshold = variables[site.threshold]
         product = tf.multiply(mask, _shared_read(graph, site, weight), name=f"{site.masked_weight}/")
     for key, item in ((WEIGHTS, weight), (MASKS, mask), (THRESHOLDS, threshold), (MASKED_WEIGHTS, product)):
         graph.add_to_collection(key, item)

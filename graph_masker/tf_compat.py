@@ -4,15 +4,16 @@ import contextlib
 import copy
 import functools
 import types
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import variable_pb2
 from tensorflow.python.framework import function as tf_function
 from tensorflow.python.ops import gradients_util, nn_ops
+from tensorflow.python.ops import variables as variables_lib
 from tensorflow_estimator.python.estimator import estimator as estimator_lib
 
-from graph_masker.view import GraphView, TensorRef, build_view
+from graph_masker.view import GraphView, Slice, TensorRef, build_view
 
 _READ_COLLECTIONS = (
     "variables",
@@ -42,10 +43,19 @@ def view_of_graph(graph: Any) -> GraphView:
     def is_scalar(tensor: TensorRef) -> bool:
         return bool(graph.get_tensor_by_name(tensor.name).shape.ndims == 0)
 
+    def shape(tensor: TensorRef) -> Optional[Tuple[int, ...]]:
+        static = graph.get_tensor_by_name(tensor.name).shape
+        return tuple(static.as_list()) if static.is_fully_defined() else None
+
     collections = {
         key: [item.name for item in graph.get_collection(key) if hasattr(item, "name")] for key in _READ_COLLECTIONS
     }
-    return build_view(ops(), collections, attribute, is_scalar, is_controlled)
+    slices = {}
+    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
+        info = getattr(variable, "_save_slice_info", None)
+        if info is not None:
+            slices[variable.op.name] = Slice(info.full_name, tuple(info.full_shape), tuple(info.var_offset))
+    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled)
 
 
 def _plain(value: Any) -> Any:
@@ -78,8 +88,19 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         shapes = nodes[tensor.op].attr["_output_shapes"].list.shape
         return tensor.output >= len(shapes) or _plain(shapes[tensor.output]) == ()
 
+    def shape(tensor: TensorRef) -> Optional[Tuple[int, ...]]:
+        shapes = nodes[tensor.op].attr["_output_shapes"].list.shape
+        found = _plain(shapes[tensor.output]) if tensor.output < len(shapes) else None
+        return None if found is None or None in found else found
+
     collections = {key: _names_in(meta_graph, key) for key in _READ_COLLECTIONS}
-    return build_view(ops(), collections, attribute, is_scalar, is_controlled)
+    slices = {}
+    for definition in _variables_in(meta_graph, "variables"):
+        info = definition.save_slice_info_def
+        if info.full_name:
+            name = definition.variable_name.split(":")[0]
+            slices[name] = Slice(info.full_name, tuple(info.full_shape), tuple(info.var_offset))
+    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled)
 
 
 def _parse_input(text: str) -> TensorRef:
@@ -93,12 +114,16 @@ def _names_in(meta_graph: Any, key: str) -> List[str]:
     collection = meta_graph.collection_def[key]
     if collection.HasField("node_list"):
         return list(collection.node_list.value)
-    names = []
-    for value in collection.bytes_list.value:
+    return [definition.variable_name for definition in _variables_in(meta_graph, key)]
+
+
+def _variables_in(meta_graph: Any, key: str) -> Iterator[Any]:
+    if key not in meta_graph.collection_def:
+        return
+    for value in meta_graph.collection_def[key].bytes_list.value:
         definition = variable_pb2.VariableDef()
         definition.ParseFromString(value)
-        names.append(definition.variable_name)
-    return names
+        yield definition
 
 
 def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Callable[..., Any]:
@@ -142,6 +167,46 @@ def in_context_of(graph: Any, op: Any) -> Iterator[None]:
             yield
         finally:
             graph._set_control_flow_context(None)
+
+
+def twin_of(op: Any, inputs: Sequence[Any], name: str) -> Any:
+    """Adds an op that equals `op` but for its inputs: type, attributes, control inputs, place, loop or cond."""
+    graph, definition = op.graph, op.node_def
+    attributes = {key: value for key, value in definition.attr.items() if not key.startswith("_output_shapes")}
+    with in_context_of(graph, op), graph.control_dependencies(op.control_inputs), graph.device(op.device or None):
+        twin = graph.create_op(
+            op.type,
+            list(inputs),
+            [tensor.dtype for tensor in op.outputs],
+            input_types=[tensor.dtype for tensor in inputs],
+            name=name,
+            attrs=attributes,
+            op_def=op.op_def,
+            compute_device=False,
+        )
+    for tensor, original in zip(twin.outputs, op.outputs):
+        tensor.set_shape(original.shape)
+    return twin
+
+
+def set_slice(variable: Any, part: Slice, shape: Sequence[int]) -> None:
+    """Makes checkpoints hold a variable as part of a whole."""
+    info = tf.Variable.SaveSliceInfo(part.full_name, list(part.full_shape), list(part.offset), list(shape))
+    variable._set_save_slice_info(info)
+
+
+def saved_name(variable: Any) -> str:
+    """Returns the key under which checkpoints hold a variable: the whole's, for a part of a partitioned one."""
+    info = getattr(variable, "_save_slice_info", None)
+    return str(info.full_name) if info is not None else str(variable.op.name)
+
+
+def part_of(variable: Any, value: Any) -> Any:
+    """Returns the part of a checkpoint's array that a variable holds."""
+    info = getattr(variable, "_save_slice_info", None)
+    if info is None:
+        return value
+    return value[tuple(slice(start, start + size) for start, size in zip(info.var_offset, info.var_shape))]
 
 
 @contextlib.contextmanager
@@ -199,7 +264,13 @@ def set_scaffold_saver(scaffold: Any, saver: Any) -> None:
 def saver_variables(saver: Any) -> List[Any]:
     """Returns the variables that a built saver saves."""
     items = saver._var_list
-    return list(items.values() if isinstance(items, dict) else items or [])
+    found = items.values() if isinstance(items, dict) else items or []
+    return [variable for item in found for variable in _parts(item)]
+
+
+def _parts(item: Any) -> List[Any]:
+    """Returns the variables of a saver's item: itself, or those that a partitioned variable consists of."""
+    return list(item) if isinstance(item, (list, tuple, variables_lib.PartitionedVariable)) else [item]
 
 
 def saver_is_built(saver: Any) -> bool:
@@ -211,7 +282,14 @@ def extend_saver(saver: Any, variables: Sequence[Any]) -> None:
     """Makes a built saver hold more variables. In place: hooks may hold the same saver."""
     items = saver._var_list
     if isinstance(items, dict):
-        saver._var_list = {**items, **{variable.op.name: variable for variable in variables}}
+        added: Dict[str, Any] = {}
+        for variable in variables:
+            name = saved_name(variable)
+            if name == variable.op.name:
+                added[name] = variable
+            else:
+                added.setdefault(name, []).append(variable)
+        saver._var_list = {**items, **added}
     else:
         saver._var_list = [*items, *variables]
     saver.saver_def = None
@@ -224,17 +302,16 @@ def saver_without(saver: Any, names: Iterable[str]) -> Any:
     dropped = set(names)
     items = saver._var_list
     if isinstance(items, dict):
-        kept: Any = {key: item for key, item in items.items() if _saved_name(item) not in dropped}
+        kept: Any = {key: item for key, item in items.items() if not dropped.intersection(_op_names(item))}
     else:
-        kept = [item for item in items if _saved_name(item) not in dropped]
+        kept = [item for item in items if not dropped.intersection(_op_names(item))]
     if not kept:
         return None
     return tf.train.Saver(kept, sharded=saver._sharded, reshape=saver._reshape)
 
 
-def _saved_name(item: Any) -> str:
-    op = getattr(item, "op", None)
-    return str(getattr(op, "name", getattr(item, "name", "")))
+def _op_names(item: Any) -> List[str]:
+    return [str(getattr(getattr(part, "op", part), "name", "")) for part in _parts(item)]
 
 
 def replace_method(instance: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

@@ -84,6 +84,7 @@ def _check_consumers(view: GraphView, site: Site) -> None:
 def _check_no_bypass(view: GraphView, plan: MaskPlan, outputs: List[TensorRef]) -> None:
     masked = {site.variable for site in plan.sites}
     walls = {name for site in plan.sites for name in (*_products(view, site), *site.raw_readers)}
+    walls |= {copy.name for site in plan.sites for copy in site.copies}
     seen: Set[OpName] = set()
     stack = [tensor.op for tensor in outputs]
     while stack:

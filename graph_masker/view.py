@@ -4,6 +4,7 @@ Built in one pass. Adjacency is kept in plain dicts, because a networkx multigra
 takes longer to build than the whole analysis; `GraphView.to_networkx` gives one where its algorithms are wanted.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
@@ -11,7 +12,8 @@ import networkx as nx
 
 VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
 # A variable's value passes these unchanged, into a loop or cond too.
-PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch"})
+PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch", "RefEnter", "RefSwitch"})
+_PART = re.compile(r"/part_\d+$")
 
 OpName = str
 
@@ -45,6 +47,20 @@ class Node(NamedTuple):
     order: int
 
 
+class Slice(NamedTuple):
+    """What part of a partitioned variable a variable is.
+
+    Attributes:
+        full_name: name of the whole; checkpoints hold it under this key.
+        full_shape: shape of the whole.
+        offset: index of the part's first entry in the whole, per axis.
+    """
+
+    full_name: str
+    full_shape: Tuple[int, ...]
+    offset: Tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class MaskRecord:
     """A mask that the graph already holds, ours or contrib's, as its collections tell."""
@@ -65,7 +81,9 @@ class GraphView:
         trainable, local, saved: op names in the collections of trainable, local and global variables.
         regularization: names of tensors in the regularization-losses collection.
         masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
+        slices: of the variables that are parts of partitioned ones.
         attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
+        shape: a tensor's shape where it is fully known, else None.
         is_scalar: tells whether a tensor is a scalar; also where a file does not say of what shape it is.
         is_controlled: tells whether an op has control inputs.
     """
@@ -77,7 +95,9 @@ class GraphView:
     saved: FrozenSet[OpName]
     regularization: FrozenSet[str]
     masks: Mapping[OpName, MaskRecord]
+    slices: Mapping[OpName, Slice]
     attribute: Callable[[OpName, str], Any]
+    shape: Callable[[TensorRef], Optional[Tuple[int, ...]]]
     is_scalar: Callable[[TensorRef], bool]
     is_controlled: Callable[[OpName], bool]
 
@@ -105,7 +125,9 @@ class GraphView:
 def build_view(
     ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]],
     collections: Mapping[str, List[str]],
+    slices: Mapping[OpName, Slice],
     attribute: Callable[[OpName, str], Any],
+    shape: Callable[[TensorRef], Optional[Tuple[int, ...]]],
     is_scalar: Callable[[TensorRef], bool],
     is_controlled: Callable[[OpName], bool],
 ) -> GraphView:
@@ -114,7 +136,9 @@ def build_view(
     Args:
         ops: tuples (name, op type, data inputs).
         collections: names held by the collections that analysis reads: tensors and variables by name.
+        slices: see `GraphView`.
         attribute: see `GraphView`.
+        shape: see `GraphView`.
         is_scalar: see `GraphView`.
         is_controlled: see `GraphView`.
     """
@@ -132,7 +156,9 @@ def build_view(
         saved=_op_names(collections.get("variables", [])),
         regularization=frozenset(collections.get("regularization_losses", [])),
         masks=_mask_records(nodes, readers, collections),
+        slices=slices,
         attribute=attribute,
+        shape=shape,
         is_scalar=is_scalar,
         is_controlled=is_controlled,
     )
@@ -167,8 +193,17 @@ def _mask_records(
     return records
 
 
+def whole_name(name: str) -> str:
+    """Returns a partitioned variable's name from that of one of its parts; any other name as it is."""
+    return _PART.sub("", name)
+
+
 def threshold_of(mask: str) -> str:
-    """Returns the name of the threshold beside a mask: both end in their own word, after the same stem."""
+    """Returns the name of the threshold beside a mask: both end in their own word, after the same stem.
+
+    The parts of a partitioned weight's mask share one threshold.
+    """
+    mask = whole_name(mask)
     return mask[: -len("mask")] + "threshold"
 
 

@@ -14,4 +14,12 @@ RULES = (
         on_request=True,
         adjoint=Adjoint("DepthwiseConv2dNativeBackpropInput", 2, "DepthwiseConv2dNativeBackpropFilter", (0, 2)),
     ),
+    WeightRule(
+        "DepthwiseConv2dNativeBackpropInput",
+        weight_inputs=(1,),
+        family="depthwise",
+        data_input=2,
+        on_request=True,
+        adjoint=Adjoint("DepthwiseConv2dNative", 0, "DepthwiseConv2dNativeBackpropFilter", (0, 2)),
+    ),
 )

@@ -8,8 +8,8 @@ from typing import Optional, Tuple
 class Adjoint:
     """The pair of ops that TensorFlow's autodiff adds for one consumer.
 
-    It serves to tell, in a graph that already holds gradients, a backward read of the weight from a forward
-    one. Writing ``y = op(x, w)``: ``data_op`` computes the gradient of ``x`` (it reads ``w`` and ``dy``),
+    It serves to find, in a graph that already holds gradients, the backward reads of a weight and the gradient to
+    mask. Writing ``y = op(x, w)``: ``data_op`` computes the gradient of ``x`` (it reads ``w`` and ``dy``),
     ``weight_op`` the gradient of ``w`` (it reads ``x`` and ``dy``).
 
     Attributes:
@@ -50,15 +50,39 @@ class WeightRule:
 class ReadRule:
     """An op type through which a weight may pass on its way to a consumer.
 
+    Every such op maps a zero to a zero, so that a pruned entry stays one. An op that computes with data, too, passes
+    a weight on only if it is an alias or control flow, or its output has the weight's shape.
+
     Attributes:
         op_type: TensorFlow op type, such as ``Cast``.
-        value_input: index of the input that carries the weight.
-        outputs: indices of the outputs that carry it on.
+        value_inputs: indices of the inputs that may carry the weight; negative ones count from the end.
+        joins: True where all inputs but ``value_inputs`` carry weights, as those of a concatenation do.
+        scales: True for an elementwise product or quotient: the input of the output's own shape carries the
+            weight, the other ones scale it.
+        all_outputs: True where every output carries it on, not only the first.
+        parallel: True where output i carries input i.
+        control_flow: True for the ops by which a value enters a loop or the branch of a cond.
         alias: True where the output equals the input bit for bit, whatever the attributes, and stays in the
-            same control-flow frame.
+            same control-flow frame, and so does the gradient.
+        adjoint: op type of the one op that carries the gradient back; empty where the gradient passes as it is,
+            None where it is not known how.
     """
 
     op_type: str
-    value_input: int = 0
-    outputs: Tuple[int, ...] = (0,)
+    value_inputs: Tuple[int, ...] = (0,)
+    joins: bool = False
+    scales: bool = False
+    all_outputs: bool = False
+    parallel: bool = False
+    control_flow: bool = False
     alias: bool = False
+    adjoint: Optional[str] = None
+
+    def carriers(self, inputs: int, output: int = 0) -> Tuple[int, ...]:
+        """Returns the indices, of so many inputs, of those that may carry a weight to an output."""
+        if self.parallel:
+            return (output,)
+        if output and not self.all_outputs:
+            return ()
+        named = tuple(index % inputs for index in self.value_inputs)
+        return tuple(index for index in range(inputs) if index not in named) if self.joins else named
