@@ -10,6 +10,7 @@ _HOMES = {
     "auto_mask": "estimator",
     "auto_mask_estimator": "estimator",
     "plan_graph": "masker",
+    "mask_graph": "masker",
     "Masker": "masker",
     "verify_masked": "verify",
     "inspect_model": "inspection",

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from typing import Any, Callable, Iterable, List, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
@@ -98,20 +98,12 @@ class _Masking:
         graph = tf.get_default_graph()
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         masker = Masker(graph, self._spec, self._rules, trainable_only=is_training)
-        asked: List[Any] = []
-
-        def before_gradients(ys: Sequence[Any]) -> None:
-            asked.extend(ys)
-            masker.mask(outputs=ys)
-
-        with tf_compat.around_gradients(graph, before_gradients, masker.note_gradients), tf_compat.recorded_savers(
-            graph
-        ) as savers:
+        with masker.watching_gradients() as asked, tf_compat.recorded_savers(graph) as savers:
             estimator_spec = self._model_fn(*args, **kwargs)
-        if is_training and not asked:
+        if is_training and not masker.has_gradients:
             raise PlanError(
-                "the model_fn asked for no gradients in TRAIN mode, so its weights could not be masked before "
-                "them; build the loss's gradients inside model_fn (optimizer.minimize)"
+                "the model_fn asked for no gradients in TRAIN mode, so that its weights cannot be pruned; build the "
+                "loss's gradients inside model_fn (optimizer.minimize)"
             )
         plan = masker.mask(outputs=[*asked, *_outputs(estimator_spec)], strict=is_training)
         self._report(plan, mode, config)

@@ -1,7 +1,8 @@
 """Masker: one graph, masked. Plans, applies, verifies, and again for what the model adds later."""
 
+import contextlib
 from dataclasses import replace
-from typing import Any, Dict, Iterable, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -23,7 +24,7 @@ def plan_graph(
     losses: Optional[Iterable[Any]] = None,
     rules: Sequence[Rule] = DEFAULT_RULES,
     strict: bool = True,
-    gradient_ops: Iterable[str] = (),
+    gradient_ops: Optional[Iterable[str]] = None,
     trainable_only: bool = True,
 ) -> MaskPlan:
     """Plans the masking of a graph and changes nothing.
@@ -35,7 +36,7 @@ def plan_graph(
         losses: tensors that it minimizes.
         rules: what is known of op types.
         strict: raise where nothing is to be masked or a pattern matches nothing.
-        gradient_ops: names of ops that autodiff made.
+        gradient_ops: names of all ops that autodiff made, where it was watched; None: the graph is to tell.
         trainable_only: see `make_plan`.
 
     Raises:
@@ -44,6 +45,42 @@ def plan_graph(
     view = tf_compat.view_of_graph(graph)
     names = [tensor.name for tensor in (*(outputs or ()), *(losses or ()))]
     return make_plan(view, find_sites(view, rules, names, gradient_ops), spec, rules, strict, trainable_only)
+
+
+def mask_graph(
+    graph: Any,
+    spec: PruningSpec,
+    outputs: Optional[Iterable[Any]] = None,
+    losses: Optional[Iterable[Any]] = None,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    train_op: Any = None,
+) -> "Masker":
+    """Masks a graph that is built already, its gradients included: one after `minimize`, or an imported MetaGraph.
+
+    Backward ops move to the masked weight, and each gradient is multiplied by the mask where it leaves autodiff, so
+    that training equals that of a graph masked before its gradients were built. Where the graph trains and has a
+    global step, `Masker.update_op` updates the masks on schedule: run it with the train op.
+
+    Args:
+        graph: a `tf.Graph`, not finalized.
+        spec: what to mask, and when.
+        outputs: tensors that the model returns.
+        losses: tensors that it minimizes. With outputs or losses, masking can verify that no path bypasses a mask.
+        rules: what is known of op types.
+        train_op: what the update is to wait for. By default the train ops of the graph's collection, or else the
+            ops that write the masked weights and the global step.
+
+    Raises:
+        PlanError: nothing is to be masked, or gradients cannot be matched with certainty; the graph is as it was.
+        SurgeryError: the graph is finalized, or lacks the collections of its variables.
+    """
+    masker = Masker(graph, spec, rules)
+    masker.mask([*(outputs or ()), *(losses or ())], strict=True)
+    after = [train_op] if train_op is not None else graph.get_collection(tf.GraphKeys.TRAIN_OP)
+    after = after or tf_compat.writers_of(graph, [item.weight for item in masker.masked_variables])
+    if after and tf.train.get_global_step(graph) is not None:
+        masker.attach_update(*after)
+    return masker
 
 
 class Masker:
@@ -66,7 +103,8 @@ class Masker:
         self._trainable_only = trainable_only
         self._masked: Dict[str, MaskedVariable] = {}
         self._last_update: Any = None
-        self._gradient_ops: Set[str] = set()
+        # None until gradients are watched: then the graph itself is to tell which ops are autodiff's.
+        self._gradient_ops: Optional[Set[str]] = None
 
     @property
     def masks(self) -> Dict[str, Any]:
@@ -115,12 +153,34 @@ class Masker:
         self.plan = MaskPlan(tuple(_known(site, self.plan) for site in plan.sites), plan.skips, self.spec)
         return self.plan
 
+    @property
+    def has_gradients(self) -> bool:
+        """Whether autodiff was seen to make ops."""
+        return bool(self._gradient_ops)
+
     def note_gradients(self, ops: Iterable[str]) -> None:
         """Takes the names of ops that autodiff has just made: they belong to no model output."""
-        self._gradient_ops.update(ops)
+        self._gradient_ops = (self._gradient_ops or set()) | set(ops)
 
-    def attach_update(self, after: Any) -> Any:
-        """Adds the scheduled update of all masks, to run after `after`, and returns its op.
+    @contextlib.contextmanager
+    def watching_gradients(self) -> Iterator[List[Any]]:
+        """While open, the graph is masked whenever gradients are asked for, right before they are built.
+
+        Yields:
+            a list that takes in the tensors that were differentiated.
+        """
+        asked: List[Any] = []
+
+        def before(ys: Sequence[Any]) -> None:
+            asked.extend(ys)
+            self.mask(outputs=ys)
+
+        self.note_gradients(())
+        with tf_compat.around_gradients(self.graph, before, self.note_gradients):
+            yield asked
+
+    def attach_update(self, *after: Any) -> Any:
+        """Adds the scheduled update of all masks, to run after the given ops, and returns its op.
 
         Raises:
             UsageError: the graph has no global step.
@@ -135,7 +195,7 @@ class Masker:
                 "tf.train.get_or_create_global_step() and pass it to the optimizer's minimize"
             )
         self.update_op = build_update(
-            self.graph, self.masked_variables, self.spec, global_step, self._last_update, [after]
+            self.graph, self.masked_variables, self.spec, global_step, self._last_update, after
         )
         return self.update_op
 
@@ -150,6 +210,7 @@ def _known(site: Site, earlier: MaskPlan) -> Site:
                 reads=_joined(known.reads, site.reads),
                 copies=_joined(known.copies, site.copies),
                 gathers=_joined(known.gathers, site.gathers),
+                gradients=_joined(known.gradients, site.gradients),
             )
     return site
 

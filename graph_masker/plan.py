@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from graph_masker.errors import PlanError
+from graph_masker.gradients import GradientSum
 from graph_masker.readers import Copy, Read
 from graph_masker.sites import Candidate, Consumer, Findings
 from graph_masker.spec import PruningSpec
@@ -32,6 +33,7 @@ class Site:
         masked: True where the graph already holds the mask.
         copies: ops that get a copy which reads the raw value, because they feed a regularizer, too.
         gathers: ops that read rows through a resource's handle and are replaced by gathers of the masked weight.
+        gradients: gradients that the graph holds already and that the mask is applied to.
         part: what part of a partitioned variable this is; its parts share one threshold, and are pruned as one.
     """
 
@@ -51,6 +53,7 @@ class Site:
     copies: Tuple[Copy, ...] = ()
     gathers: Tuple[OpName, ...] = ()
     part: Optional[Slice] = None
+    gradients: Tuple[GradientSum, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -116,6 +119,7 @@ def _plain(site: Site) -> Dict[str, Any]:
         "consumers": [consumer._asdict() for consumer in site.consumers],
         "reads": [read._asdict() for read in site.reads],
         "copies": [copy._asdict() for copy in site.copies],
+        "gradients": [gradient._asdict() for gradient in site.gradients],
         "part": site.part._asdict() if site.part is not None else None,
     }
 
@@ -125,6 +129,10 @@ def _site(plain: Dict[str, Any]) -> Site:
     values["consumers"] = tuple(Consumer(**consumer) for consumer in plain["consumers"])
     values["reads"] = tuple(Read(read["tensor"], read["shared"], _edges(read["reroutes"])) for read in plain["reads"])
     values["copies"] = tuple(Copy(copy["op"], _edges(copy["moves"])) for copy in plain["copies"])
+    values["gradients"] = tuple(
+        GradientSum(**{**item, "summands": tuple(map(tuple, item["summands"])), "kinds": tuple(item["kinds"])})
+        for item in plain["gradients"]
+    )
     if plain["part"] is not None:
         part = plain["part"]
         values["part"] = Slice(part["full_name"], tuple(part["full_shape"]), tuple(part["offset"]))
@@ -156,7 +164,8 @@ def make_plan(
             built for evaluation often declares nothing trainable, so there it is False.
 
     Raises:
-        PlanError: nothing to mask, a pattern without a match, an unknown family, or a mask's name is taken.
+        PlanError: nothing to mask, a pattern without a match, an unknown family, a mask's name is taken, or the
+            graph holds gradients that cannot be masked with certainty.
     """
     names = _names(view, findings.candidates)
     reasons = _reasons(findings.candidates, spec, rules, strict)
@@ -170,6 +179,11 @@ def make_plan(
         reason = reasons.get(candidate.variable)
         if reason is not None and candidate.existing is None:
             skips[candidate.variable] = Skip(candidate.variable, candidate.consumers[0].op, reason)
+        elif candidate.unmatched is not None and spec is not None:
+            raise PlanError(
+                f"{candidate.variable}: the graph holds its gradients already, and {candidate.unmatched.reason}; "
+                "mask the graph before its gradients are built, or exclude this variable"
+            )
         else:
             sites.append(_make_site(candidate, names[candidate.variable], view.slices.get(candidate.variable)))
     if strict and not sites:
@@ -198,6 +212,7 @@ def _make_site(candidate: Candidate, names: Tuple[str, str], part: Optional[Slic
         copies=candidate.readers.copies,
         gathers=candidate.readers.gathers,
         part=part,
+        gradients=candidate.gradients,
     )
 
 

@@ -9,7 +9,9 @@ Pure: it reads a `GraphView` and returns data. Names of masks and the choice wha
 from dataclasses import dataclass
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
+from graph_masker.adjoints import Matches, ancestors, gradient_beside, match_consumers
 from graph_masker.effects import Effects, Kind, Kinds, ignores_value
+from graph_masker.gradients import GradientSum, Unmatched, gradient_sums
 from graph_masker.origins import Origins, Stop
 from graph_masker.readers import Readers, Refusal, readers_of
 from graph_masker.view import Edge, GraphView, MaskRecord, OpName, TensorRef
@@ -25,9 +27,25 @@ class Consumer(NamedTuple):
     backward: bool
 
 
+class Unmasked(NamedTuple):
+    """A variable that stays dense, an op concerned (may be empty), and why."""
+
+    variable: OpName
+    op: OpName
+    reason: str
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A variable that at least one consumer reads as its weight."""
+    """A variable that at least one consumer reads as its weight.
+
+    Attributes:
+        consumers: ops that read it as a weight, autodiff's included.
+        readers: all its readers, sorted.
+        existing: the mask that the graph holds already.
+        gradients: those that the graph holds already and that no mask is applied to.
+        unmatched: why its gradients cannot be masked.
+    """
 
     variable: OpName
     kind: str
@@ -39,14 +57,8 @@ class Candidate:
     consumers: Tuple[Consumer, ...]
     readers: Readers
     existing: Optional[MaskRecord]
-
-
-class Unmasked(NamedTuple):
-    """A variable that stays dense, an op concerned (may be empty), and why."""
-
-    variable: OpName
-    op: OpName
-    reason: str
+    gradients: Tuple[GradientSum, ...]
+    unmatched: Optional[Unmasked]
 
 
 class Findings(NamedTuple):
@@ -57,7 +69,10 @@ class Findings(NamedTuple):
 
 
 def find_sites(
-    view: GraphView, rules: Iterable[Rule], outputs: Iterable[str] = (), gradient_ops: Iterable[OpName] = ()
+    view: GraphView,
+    rules: Iterable[Rule],
+    outputs: Iterable[str] = (),
+    gradient_ops: Optional[Iterable[OpName]] = None,
 ) -> Findings:
     """Finds all weights of a graph.
 
@@ -66,15 +81,16 @@ def find_sites(
         rules: what is known of op types; see `rewriters.DEFAULT_RULES`.
         outputs: names of tensors that the model returns (predictions, losses); a value computed from a
             weight alone counts as the model's output only if it is among them.
-        gradient_ops: ops known to be autodiff's. What is computed from them is the optimizer's, and reads the
-            raw weight.
+        gradient_ops: all ops that autodiff made, where it was watched; None where the graph is to tell. What is
+            computed from them is the optimizer's, and reads the raw weight.
     """
-    return _Finder(view, rules, frozenset(outputs), frozenset(gradient_ops)).run()
+    known = None if gradient_ops is None else frozenset(gradient_ops)
+    return _Finder(view, rules, frozenset(outputs), known).run()
 
 
 class _Finder:
     def __init__(
-        self, view: GraphView, rules: Iterable[Rule], outputs: FrozenSet[str], gradient_ops: FrozenSet[OpName]
+        self, view: GraphView, rules: Iterable[Rule], outputs: FrozenSet[str], known: Optional[FrozenSet[OpName]]
     ) -> None:
         rules = tuple(rules)
         self._view = view
@@ -87,16 +103,25 @@ class _Finder:
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
         self._blocked: Dict[OpName, Unmasked] = {}
         self._ports: Set[Edge] = set()
+        self._matches = Matches({}, frozenset(), {})
         self._outputs = outputs
-        self._gradient_ops = gradient_ops
+        self._known_gradients = known
+        self._gradient_ops: FrozenSet[OpName] = known or frozenset()
 
     def run(self) -> Findings:
         for node in self._view.nodes.values():
             rule = self._weight_rules.get(node.op_type)
             if rule is not None:
                 self._add_consumer(node.name, rule)
+        output_ops = [name.partition(":")[0] for name in self._outputs]
+        pairs = [pair for pairs in self._consumers.values() for pair in pairs]
+        self._matches = match_consumers(self._view, pairs, output_ops, self._known_gradients)
+        if self._known_gradients is None:
+            self._gradient_ops = self._matches.backward
+        else:
+            self._gradient_ops -= self._recomputed()
         # What an output is computed from is the model's, also where gradients go into it (MAML's fast weights).
-        model = _ancestors(self._view, self._outputs) - self._gradient_ops
+        model = ancestors(self._view, output_ops) - self._gradient_ops
         optimizer = _descendants(self._view, self._gradient_ops) - model
         effects = Effects(self._view, self._kinds, self._ports, self._outputs, optimizer)
         candidates: List[Candidate] = []
@@ -116,6 +141,23 @@ class _Finder:
             elif variable in self._view.trainable:
                 unmasked.append(self._why_not(variable))
         return Findings(tuple(candidates), tuple(unmasked))
+
+    def _recomputed(self) -> FrozenSet[OpName]:
+        """Layers that autodiff computes a second time (recompute_grad), from the weight as it reads it there.
+
+        They are consumers with gradients of their own.
+        """
+        found: Set[OpName] = set()
+        for edge in self._matches.by_consumer:
+            stack = [edge.op] if edge.op in self._gradient_ops else []
+            while stack:
+                op = stack.pop()
+                if op in self._gradient_ops and op not in found:
+                    found.add(op)
+                    # The way back to the variable, not to the layer's input.
+                    inputs = [edge.tensor] if op == edge.op else self._view.nodes[op].inputs
+                    stack.extend(tensor.op for tensor in inputs if self._origins.of(tensor).variables)
+        return frozenset(found)
 
     def _is_consumed(self, variable: OpName) -> bool:
         """Tells whether an op of the model, not only autodiff, consumes a variable."""
@@ -174,6 +216,12 @@ class _Finder:
         shown = [op for op in readers.gathers if TensorRef(op).name in self._outputs]
         if shown:
             raise Refusal(shown[0], f"'{shown[0]}', which the model returns, gathers from it through its handle")
+        gradients: Tuple[GradientSum, ...] = ()
+        unmatched: Optional[Unmasked] = None
+        try:
+            gradients = self._gradients(variable, readers, effects)
+        except Unmatched as error:
+            unmatched = Unmasked(variable, error.op, error.reason)
         return Candidate(
             variable=variable,
             kind=kind,
@@ -182,10 +230,40 @@ class _Finder:
             trainable=variable in self._view.trainable,
             families=frozenset(rule.family for _, rule in pairs),
             requested_only=all(rule.on_request for _, rule in pairs),
-            consumers=self._with_direction(pairs),
+            consumers=tuple(self._as_consumer(edge) for edge, _ in pairs),
             readers=readers,
+            gradients=gradients,
+            unmatched=unmatched,
             existing=self._masks_of.get(variable),
         )
+
+    def _gradients(self, variable: OpName, readers: Readers, effects: Effects) -> Tuple[GradientSum, ...]:
+        """Returns the gradients of the readers that are about to move."""
+        if not readers.reads and not readers.gathers:
+            return ()
+        is_expected = self._known_gradients is None and variable not in self._masks_of
+        found = gradient_sums(
+            self._view,
+            self._matches,
+            frozenset(self._ports),
+            self._read_rules,
+            effects,
+            self._kinds,
+            variable,
+            is_expected,
+        )
+        if not found and self._known_gradients is not None:
+            for op, port in (edge for read in readers.reads for edge in read.reroutes):
+                edge = Edge(self._view.nodes[op].inputs[port], op, port)
+                if op in self._gradient_ops and gradient_beside(
+                    self._view, edge, self._weight_rules.values(), self._gradient_ops
+                ):
+                    raise Unmatched(op, f"the consumer that '{op}' is the gradient of was not found")
+        return found
+
+    def _as_consumer(self, edge: Edge) -> Consumer:
+        op_type = self._view.nodes[edge.op].op_type
+        return Consumer(edge.op, op_type, edge.port, edge.op in self._gradient_ops)
 
     def _static_shape(self, variable: OpName) -> Tuple[int, ...]:
         shape = self._view.attribute(variable, "shape")
@@ -194,32 +272,6 @@ class _Finder:
         if 0 in shape:
             raise Refusal("", "it has no entries")
         return tuple(shape)
-
-    def _with_direction(self, pairs: List[Tuple[Edge, WeightRule]]) -> Tuple[Consumer, ...]:
-        """Marks backward consumers: made after a forward one, and sharing ``dy`` with its weight's gradient op."""
-        backward = {edge for edge, _ in pairs if edge.op in self._gradient_ops}
-        for forward, rule in pairs:
-            for other, _ in pairs:
-                if other not in backward and forward not in backward and self._is_adjoint(forward, rule, other):
-                    backward.add(other)
-        nodes = self._view.nodes
-        return tuple(Consumer(edge.op, nodes[edge.op].op_type, edge.port, edge in backward) for edge, _ in pairs)
-
-    def _is_adjoint(self, forward: Edge, rule: WeightRule, other: Edge) -> bool:
-        adjoint, nodes = rule.adjoint, self._view.nodes
-        first, second = nodes[forward.op], nodes[other.op]
-        if adjoint is None or second.op_type != adjoint.data_op or second.order <= first.order:
-            return False
-        data = first.inputs[rule.data_input if rule.data_input is not None else 1 - forward.port]
-        grad_input = adjoint.data_op_grad_input
-        grad = second.inputs[grad_input if grad_input is not None else 1 - other.port]
-        for edge in self._view.edges_from(grad.op, grad.output):
-            node = nodes[edge.op]
-            if node.op_type != adjoint.weight_op or edge.op in (forward.op, other.op):
-                continue
-            if {node.inputs[index] for index in adjoint.weight_op_inputs} == {data, grad}:
-                return True
-        return False
 
     def _why_not(self, variable: OpName) -> Unmasked:
         shape = self._view.attribute(variable, "shape")
@@ -241,18 +293,6 @@ def _descendants(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:
         if op not in seen:
             seen.add(op)
             stack.extend(edge.op for edge in view.edges_from(op))
-    return frozenset(seen)
-
-
-def _ancestors(view: GraphView, tensors: Iterable[str]) -> FrozenSet[OpName]:
-    """Returns the ops that tensors, given by name, are computed from."""
-    seen: Set[OpName] = set()
-    stack = [name.partition(":")[0] for name in tensors]
-    while stack:
-        op = stack.pop()
-        if op not in seen:
-            seen.add(op)
-            stack.extend(tensor.op for tensor in view.nodes[op].inputs)
     return frozenset(seen)
 
 

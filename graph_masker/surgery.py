@@ -5,6 +5,7 @@ after    weights -> read -> masked_weight (Mul) -> Conv2D
                     mask ---^
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -12,6 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.errors import SurgeryError
+from graph_masker.gradients import GradientSum
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.readers import Copy, Read
 from graph_masker.view import whole_name
@@ -69,13 +71,6 @@ def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
     for name in () if site.masked else own:
         if name in _op_names(graph, name):
             raise SurgeryError(f"{name}: expected a free name for {site.variable}, found an op of that name")
-    edges = {(op, index) for read in site.reads for op, index in read.reroutes}
-    for consumer in site.consumers:
-        if consumer.backward and (consumer.op, consumer.port) in edges:
-            raise SurgeryError(
-                f"{site.variable}: {consumer.op_type} '{consumer.op}' belongs to gradients that exist already; "
-                "mask the graph before its gradients are built"
-            )
     for read in site.reads:
         for op, index in read.reroutes:
             found = graph.get_operation_by_name(op).inputs[index].name
@@ -106,7 +101,39 @@ def _mask_site(graph: Any, site: Site, variables: Dict[str, Any], moved: List[Tu
             _move(graph.get_operation_by_name(name), index, source, moved)
     for name in site.gathers:
         _replace_gather(graph.get_operation_by_name(name), product, f"{name}/masked/", moved)
+    for gradient in site.gradients:
+        _mask_gradient(graph, gradient, product, moved)
     return MaskedVariable(site, weight, mask, threshold)
+
+
+def _mask_gradient(graph: Any, gradient: GradientSum, product: Any, moved: List[Tuple[Any, int, Any]]) -> None:
+    """Makes the readers of a weight's gradient read what they would have read, had the graph been masked first.
+
+    Names are those that autodiff would have given, because Grappler sorts the inputs of a sum by their names, and
+    with the order its last bits change.
+    """
+    name = graph.unique_name(f"{gradient.scope}{product.op.name}_grad")
+    result = graph.get_tensor_by_name(gradient.result)
+    readers = [(op, index) for op in result.consumers() for index, tensor in enumerate(op.inputs) if tensor is result]
+    with tf_compat.in_context_of(graph, result.op):
+        summands = []
+        for names, kind in zip(gradient.summands, gradient.kinds):
+            terms = [graph.get_tensor_by_name(item) for item in names]
+            total = terms[0]
+            if len(terms) > 1:
+                total = result if _is_sum_of(result, terms) else tf.add_n(terms, name=f"{name}/sum")
+            if kind != "raw":
+                own = f"{name}/Mul_1/" if kind == "shared" else f"{terms[0].op.name}/masked"
+                total = tf.multiply(product.op.inputs[0], total, name=own)
+            summands.append(total)
+        masked = summands[0] if len(summands) == 1 else tf.add_n(summands, name=f"{name}/with_raw")
+    for op, index in readers:
+        _move(op, index, masked, moved)
+
+
+def _is_sum_of(tensor: Any, terms: List[Any]) -> bool:
+    inputs = list(tensor.op.inputs)
+    return tensor.op.type == "AddN" and len(inputs) == len(terms) and all(map(operator.is_, inputs, terms))
 
 
 def _move(op: Any, index: int, tensor: Any, moved: List[Tuple[Any, int, Any]]) -> None:

@@ -8,8 +8,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 
 import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import variable_pb2
+from tensorflow.python.eager import imperative_grad
 from tensorflow.python.framework import function as tf_function
-from tensorflow.python.ops import gradients_util, nn_ops
+from tensorflow.python.ops import control_flow_util, gradients_util, nn_ops
 from tensorflow.python.ops import variables as variables_lib
 from tensorflow_estimator.python.estimator import estimator as estimator_lib
 
@@ -160,9 +161,9 @@ def outside_everything(graph: Any, like: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_context_of(graph: Any, op: Any) -> Iterator[None]:
-    """New ops go into the loop or cond that holds `op`, and nothing else applies to them."""
+    """New ops go into the loop or cond that holds the outputs of `op`, and nothing else applies to them."""
     with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
-        graph._set_control_flow_context(op._get_control_flow_context())
+        graph._set_control_flow_context(control_flow_util.GetOutputContext(op))
         try:
             yield
         finally:
@@ -217,24 +218,50 @@ def around_gradients(
 
     tf.gradients and every optimizer reach TensorFlow's one implementation through its module, so that
     replacing it there sees them all. Gradients of function bodies are built in graphs of their own and pass.
+    A tape has recorded the ops with the inputs that they had, so that masking before its gradients are built would
+    not reach them; for a tape only `after` is called.
     """
-    original = gradients_util._GradientsHelper
+    original, of_tape = gradients_util._GradientsHelper, imperative_grad.imperative_grad
+
+    @contextlib.contextmanager
+    def watched() -> Iterator[None]:
+        first = graph._next_id_counter
+        yield
+        numbers = range(first + 1, graph._next_id_counter + 1)
+        after([graph._nodes_by_id[number].name for number in numbers if number in graph._nodes_by_id])
 
     def helper(ys: Any, xs: Any, *args: Any, **kwargs: Any) -> Any:
         if tf.get_default_graph() is not graph:
             return original(ys, xs, *args, **kwargs)
         before(list(ys) if isinstance(ys, (list, tuple)) else [ys])
-        first = graph._next_id_counter
-        result = original(ys, xs, *args, **kwargs)
-        numbers = range(first + 1, graph._next_id_counter + 1)
-        after([graph._nodes_by_id[number].name for number in numbers if number in graph._nodes_by_id])
-        return result
+        with watched():
+            return original(ys, xs, *args, **kwargs)
 
-    gradients_util._GradientsHelper = helper
+    def tape_helper(*args: Any, **kwargs: Any) -> Any:
+        if tf.executing_eagerly() or tf.get_default_graph() is not graph:
+            return of_tape(*args, **kwargs)
+        with watched():
+            return of_tape(*args, **kwargs)
+
+    gradients_util._GradientsHelper, imperative_grad.imperative_grad = helper, tape_helper
     try:
         yield
     finally:
-        gradients_util._GradientsHelper = original
+        gradients_util._GradientsHelper, imperative_grad.imperative_grad = original, of_tape
+
+
+def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
+    """Returns the ops by which training writes variables and the global step; empty where nothing trains them."""
+    trainers = [op for variable in variables for op in _written_by(variable, ("Apply", "ResourceApply"))]
+    step = tf.train.get_global_step(graph)
+    if not trainers or step is None:
+        return []
+    return [*trainers, *_written_by(step, ("AssignAdd",))]
+
+
+def _written_by(variable: Any, prefixes: Tuple[str, ...]) -> List[Any]:
+    tensor = variable.handle if variable.op.type == "VarHandleOp" else variable._ref()
+    return [op for op in tensor.consumers() if op.type.startswith(prefixes) and op.inputs[0] is tensor]
 
 
 @contextlib.contextmanager

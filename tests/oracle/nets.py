@@ -65,6 +65,33 @@ def _recurrent(layers: Any, sequences: Any) -> Any:
     return _loss(outputs[:, -1], sequences)
 
 
+def _upsampled(layers: Any, images: Any) -> Any:
+    """Plain layers only: contrib's has no masked ones for these."""
+    decay = slim.l2_regularizer(1e-3)
+    net = layers.separable_conv2d(images, 6, [3, 3], depth_multiplier=1, scope="separable", weights_regularizer=decay)
+    net = layers.conv2d_transpose(net, 5, [3, 3], stride=2, scope="up1", weights_regularizer=decay)
+    net = layers.conv2d_transpose(net, 4, [3, 3], stride=1, scope="up2")
+    logits = layers.fully_connected(tf.reduce_mean(net, [1, 2]), 5, activation_fn=None, scope="logits")
+    return _loss(logits, images) + tf.losses.get_regularization_loss()
+
+
+def _fused(layers: Any, sequences: Any) -> Any:
+    """A kernel that is split, a partitioned and a transposed one, and one read in both branches of a cond."""
+    kernel = tf.get_variable("split/kernel", [3, 8])
+    first, second = tf.split(kernel, 2, axis=1)
+    rows = sequences[:, 0]
+    net = tf.tanh(rows @ first) * tf.sigmoid(rows @ second)
+    parts = tf.get_variable("parts/kernel", [4, 6], partitioner=tf.fixed_size_partitioner(2))
+    net = tf.tanh(net @ parts)
+    turned = tf.get_variable("turned/kernel", [7, 6])
+    net = tf.tanh(net @ tf.transpose(turned))
+    shared = tf.get_variable("shared/kernel", [7, 7])
+    net = tf.cond(tf.reduce_sum(rows) > 0, lambda: tf.tanh(net @ shared), lambda: net @ shared[:, ::-1])
+    net += tf.tanh(net @ shared) @ shared
+    penalty = 1e-2 * (tf.nn.l2_loss(shared) + tf.reduce_sum(tf.abs(kernel)))
+    return _loss(tf.layers.dense(net, 5, name="logits"), sequences) + penalty
+
+
 def _loss(logits: Any, batch: Any) -> Any:
     labels = tf.cast(tf.reduce_sum(batch, list(range(1, batch.shape.ndims))) > 0, tf.int32)
     return tf.losses.sparse_softmax_cross_entropy(labels, logits)
@@ -80,6 +107,10 @@ def _clipped_momentum(loss: Any) -> Any:
 
 def _adam(loss: Any) -> Any:
     return tf.train.AdamOptimizer(0.01).minimize(loss, tf.train.get_global_step())
+
+
+def _rms(loss: Any) -> Any:
+    return tf.train.RMSPropOptimizer(0.01, momentum=0.9).minimize(loss, tf.train.get_global_step())
 
 
 def _masked_conv2d(inputs: Any, filters: int, kernel_size: int, **options: Any) -> Any:
@@ -106,4 +137,12 @@ NETS = {
     "tf.layers dense, clipped momentum": Model(_layers_dense, _clipped_momentum, _LAYERS, _MASKED_LAYERS, ROWS),
     "shared convolutions, clipped momentum": Model(_shared, _clipped_momentum, _SLIM, _MASKED_SLIM, IMAGES),
     "LSTM in dynamic_rnn, clipped momentum": Model(_recurrent, _clipped_momentum, _CELLS, _MASKED_CELLS, SEQUENCES),
+}
+
+# Of layers that tf.contrib.model_pruning has no masked twins for: oracles of one way of masking for another.
+PLAIN_NETS = {
+    "separable and transposed convolutions, RMSProp": Model(_upsampled, _rms, slim, None, IMAGES),
+    "separable and transposed convolutions, clipped momentum": Model(_upsampled, _clipped_momentum, slim, None, IMAGES),
+    "kernels in parts, clipped momentum": Model(_fused, _clipped_momentum, None, None, SEQUENCES),
+    "kernels in parts, Adam": Model(_fused, _adam, None, None, SEQUENCES),
 }

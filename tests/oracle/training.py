@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.contrib import model_pruning
 
-from graph_masker import tf_compat
 from graph_masker.estimator import auto_mask
-from graph_masker.masker import Masker
+from graph_masker.masker import Masker, mask_graph
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.spec import PruningSpec
 from tests.helpers.running import initialize, single_threaded, variables_by_name
@@ -62,7 +61,7 @@ def train_auto_masked(
             loss, train_op = _build(model, model.plain)
             return _record(model, graph, loss, [train_op], [], initial)
         masker = Masker(graph, spec)
-        with tf_compat.around_gradients(graph, lambda ys: masker.mask(outputs=ys), masker.note_gradients):
+        with masker.watching_gradients():
             loss, train_op = _build(model, model.plain)
         update = masker.attach_update(train_op)
         return _record(model, graph, loss, [train_op, update], [], initial)
@@ -81,6 +80,31 @@ def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values, use_r
         batch = tf.placeholder(tf.float32, model.batch, name="batch")
         built = auto_mask(model_fn, spec)(batch, mode=tf.estimator.ModeKeys.TRAIN)
         return _record(model, graph, built.loss, [built.train_op], [], initial)
+
+
+def train_masked_afterwards(
+    model: Model, spec: PruningSpec, initial: Values, use_resource: bool = False, imported: bool = False
+) -> Recording:
+    """Trains the plain net, masked when its gradients and its train op existed already.
+
+    Args:
+        model: the net.
+        spec: the schedule.
+        initial: values of the variables.
+        use_resource: kind of the variables.
+        imported: mask what `tf.train.import_meta_graph` makes of the net's exported MetaGraph, not the net's graph.
+    """
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        loss, train_op = _build(model, model.plain)
+        meta_graph = tf.train.export_meta_graph() if imported else None
+    if imported:
+        graph = tf.Graph()
+        with graph.as_default():
+            tf.train.import_meta_graph(meta_graph)
+        loss, train_op = graph.get_tensor_by_name(loss.name), graph.get_operation_by_name(train_op.name)
+    with graph.as_default():
+        masker = mask_graph(graph, spec, losses=None if imported else [loss])
+        return _record(model, graph, loss, [train_op, masker.update_op], [], initial)
 
 
 def train_hand_masked(model: Model, spec: PruningSpec, use_resource: bool = False) -> Recording:

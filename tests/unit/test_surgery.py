@@ -87,10 +87,6 @@ BAD_PLANS = {
         lambda plan: with_first(plan, reads=(replace_tensor(plan, "first/kernel/read:0"),)),
         "second/MatMul: expected input 1 to be 'first/kernel/read:0', found 'second/kernel/read:0'; plan anew",
     ),
-    "backward": (
-        lambda plan: with_first(plan, consumers=(plan.sites[1].consumers[0]._replace(backward=True),)),
-        "belongs to gradients that exist already; mask the graph before its gradients are built",
-    ),
 }
 
 
@@ -138,17 +134,6 @@ def test_a_finalized_graph_is_refused():
     graph.finalize()
     with pytest.raises(SurgeryError, match="the graph is finalized; mask it before a session or a hook finalizes it"):
         apply_plan(graph, plan)
-
-
-@KINDS
-def test_a_graph_with_gradients_is_refused_and_left_as_it_was(kind: str):
-    graph, output = two_layers(kind)
-    with graph.as_default():
-        tf.gradients(tf.reduce_sum(tf.square(output)), graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES))
-    before = snapshot(graph)
-    with pytest.raises(SurgeryError, match="mask the graph before its gradients are built"):
-        Masker(graph, SPEC).mask([output])
-    assert snapshot(graph) == before
 
 
 def test_what_a_model_adds_later_is_masked_later():

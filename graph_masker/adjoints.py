@@ -1,0 +1,252 @@
+"""Finds what autodiff made of a weight's consumers, in a graph that already holds gradients.
+
+    y  = Conv2D(x, w)                         forward
+    dx = Conv2DBackpropInput(w, dy)           backward read of the weight: moves to the masked weight
+    dw = Conv2DBackpropFilter(x, dy)          the weight's gradient: is multiplied by the mask where it leaves autodiff
+
+Nothing is guessed: an op of the right type that does not fit is an op that could not be matched.
+"""
+
+from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from graph_masker.view import Edge, GraphView, OpName, TensorRef
+from rewriters import WeightRule
+
+_CONSTANT_CARRIERS = frozenset({"Switch", "RefSwitch", "Identity", "RefIdentity"})
+
+
+class Match(NamedTuple):
+    """One consumer and what one gradient call made of it.
+
+    Attributes:
+        consumer: the edge by which the consumer reads its weight.
+        gradient: gradient of that input.
+        backward: the edge by which the backward op reads the weight; None where no gradient of the data is taken.
+    """
+
+    consumer: Edge
+    gradient: TensorRef
+    backward: Optional[Edge]
+
+
+class Matches(NamedTuple):
+    """All matches of a graph.
+
+    Attributes:
+        by_consumer: by the consumer's edge.
+        backward: the ops that they show to be autodiff's.
+        twice: backward ops that were differentiated themselves, each with an op of its gradient.
+    """
+
+    by_consumer: Dict[Edge, List[Match]]
+    backward: FrozenSet[OpName]
+    twice: Dict[OpName, OpName]
+
+
+def match_consumers(
+    view: GraphView,
+    consumers: Iterable[Tuple[Edge, WeightRule]],
+    outputs: Iterable[OpName],
+    known: Optional[FrozenSet[OpName]],
+) -> Matches:
+    """Matches consumers with the ops that autodiff made of them.
+
+    Args:
+        view: the graph.
+        consumers: every edge by which an op reads a weight, with the op's rule.
+        outputs: ops of the model's outputs and losses, where they are known.
+        known: ops that autodiff is known to have made, if it was watched; a match lies among them. None: whether
+            an op is autodiff's is decided by the graph.
+    """
+    return _Matcher(view, tuple(consumers), known).run(outputs)
+
+
+class _Matcher:
+    def __init__(
+        self,
+        view: GraphView,
+        consumers: Tuple[Tuple[Edge, WeightRule], ...],
+        known: Optional[FrozenSet[OpName]],
+    ) -> None:
+        self._view = view
+        self._known = known
+        self._consumers = sorted(consumers, key=lambda pair: view.nodes[pair[0].op].order)
+        self._edges = {edge for edge, _ in consumers}
+
+    def run(self, outputs: Iterable[OpName]) -> Matches:
+        found = [match for edge, rule in self._consumers for match in self._matches(edge, rule)]
+        pairs = [match for match in found if match.backward is not None]
+        backward = {match.backward for match in pairs}
+        pairs = [match for match in pairs if match.consumer not in backward]
+        taken = {match.gradient for match in pairs}
+        alone = [
+            match
+            for match in found
+            if match.backward is None and match.consumer not in backward and match.gradient not in taken
+        ]
+        # What only looks like a weight's gradient is a product that the model goes on computing with.
+        forward = ancestors(self._view, [*outputs, *(match.consumer.op for match in pairs)]) if alone else frozenset()
+        alone = [match for match in alone if match.gradient.op not in forward]
+        pairs.extend(match for match in alone if self._is_certain(match, alone))
+        by_consumer: Dict[Edge, List[Match]] = {}
+        for match in pairs:
+            by_consumer.setdefault(match.consumer, []).append(match)
+        gradients = {match.gradient for match in pairs}
+        twice = {
+            match.consumer.op: match.gradient.op
+            for match in found
+            if match.consumer in backward and match.gradient not in gradients
+        }
+        ops = {tensor.op for tensor in gradients} | {edge.op for edge in backward if edge is not None}
+        return Matches(by_consumer, frozenset(ops), twice)
+
+    def _is_certain(self, match: Match, rivals: List[Match]) -> bool:
+        """Tells whether a gradient without a backward read is that of its consumer, and of no other.
+
+        Two layers that read one input have gradients of the same form; autodiff's names then tell them apart.
+        """
+        if autodiff_scope(match.consumer.op, match.gradient.op) is not None:
+            return True
+        if any((other.consumer == match.consumer) != (other.gradient == match.gradient) for other in rivals):
+            return False
+        is_product = self._view.nodes[match.gradient.op].op_type == self._view.nodes[match.consumer.op].op_type
+        return self._known is not None or not is_product
+
+    def _matches(self, edge: Edge, rule: WeightRule) -> Iterator[Match]:
+        if rule.adjoint is None:
+            return
+        adjoint, nodes = rule.adjoint, self._view.nodes
+        op = nodes[edge.op]
+        data = op.inputs[rule.data_input if rule.data_input is not None else 1 - edge.port]
+        backward = {}
+        for use in self._uses(edge.tensor):
+            port = adjoint.data_op_grad_input
+            if self._may_be(use.op, adjoint.data_op, op.order):
+                backward[nodes[use.op].inputs[port if port is not None else 1 - use.port]] = use
+        for use in self._uses(data):
+            if use.op == edge.op or not self._may_be(use.op, adjoint.weight_op, op.order):
+                continue
+            if use.port not in adjoint.weight_op_inputs:
+                continue
+            first, second = adjoint.weight_op_inputs
+            grad = nodes[use.op].inputs[second if use.port == first else first]
+            other = backward.get(grad)
+            if other is not None and other.op == use.op:
+                continue
+            gradient = self._gradient(edge, TensorRef(use.op))
+            if gradient is not None and (other is not None or self._fits(edge, grad)):
+                yield Match(edge, gradient, other)
+
+    def _may_be(self, op: OpName, op_type: str, after: int) -> bool:
+        node = self._view.nodes[op]
+        is_known = self._known is None or op in self._known
+        return is_known and node.op_type == op_type and node.order > after
+
+    def _fits(self, edge: Edge, grad: TensorRef) -> bool:
+        """Without a backward read: the gradient has the shape of the consumer's output, and is no weight."""
+        node = self._view.nodes[grad.op]
+        shape, expected = self._view.shape(grad), self._view.shape(TensorRef(edge.op))
+        known = shape is None or expected is None or shape == expected
+        return known and not self._view.is_variable(node.name)
+
+    def _gradient(self, edge: Edge, product: TensorRef) -> Optional[TensorRef]:
+        """Returns the gradient of a weight: the backward product, or what sums it over axes that were broadcast."""
+        expected = self._view.shape(edge.tensor)
+        readers = [other for other in self._view.edges_from(product.op) if self._view.nodes[other.op].op_type == "Sum"]
+        if len(readers) == 1 and self._view.nodes[product.op].op_type.startswith("BatchMatMul"):
+            shaped = [other.op for other in self._view.edges_from(readers[0].op)]
+            if len(shaped) == 1 and self._view.nodes[shaped[0]].op_type == "Reshape":
+                product = TensorRef(shaped[0])
+        found = self._view.shape(product)
+        return product if found is None or expected is None or found == expected else None
+
+    def _uses(self, tensor: TensorRef) -> Iterator[Edge]:
+        """Yields the edges that read a tensor, also in a gradient's loop: through a stack, or entering it anew."""
+        yield from self._direct_uses(tensor)
+        source = self._constant_source(tensor)
+        if source is not None:
+            for edge in self._view.edges_from(source.op, source.output):
+                if edge.op != tensor.op and self._view.nodes[edge.op].op_type == "Enter":
+                    yield from self._direct_uses(TensorRef(edge.op))
+
+    def _direct_uses(self, tensor: TensorRef) -> Iterator[Edge]:
+        for edge in self._view.edges_from(tensor.op, tensor.output):
+            yield edge
+            if self._view.nodes[edge.op].op_type == "StackPushV2" and edge.port == 1:
+                for popped in pops_of(self._view, edge.op):
+                    yield from self._view.edges_from(popped)
+
+    def _constant_source(self, tensor: TensorRef) -> Optional[TensorRef]:
+        """Returns what enters a loop as a constant, given its value inside."""
+        node = self._view.nodes[tensor.op]
+        while node.op_type in _CONSTANT_CARRIERS:
+            node = self._view.nodes[node.inputs[0].op]
+        return node.inputs[0] if node.op_type == "Enter" else None
+
+
+def autodiff_scope(op: OpName, gradient: OpName) -> Optional[str]:
+    """Returns the name scope, with its slash, in which autodiff differentiated an op; None where names do not tell.
+
+    What it makes of an op is called ``<scope>/<op>_grad/...``, all of it below the scope of an import, if any.
+    """
+    shared = 0
+    while True:
+        scope, found, _ = gradient[shared:].partition(f"{op[shared:]}_grad/")
+        if found and (not scope or scope.endswith("/")):
+            return gradient[:shared] + scope
+        following = op.find("/", shared) + 1
+        if not following or op[:following] != gradient[:following]:
+            return None
+        shared = following
+
+
+def pops_of(view: GraphView, push: OpName) -> List[OpName]:
+    """Returns the ops that pop what an op pushes on a stack."""
+    stack = view.nodes[push].inputs[0].op
+    while view.nodes[stack].op_type in ("Enter", "RefEnter", "Switch", "Identity"):
+        stack = view.nodes[stack].inputs[0].op
+    found = []
+    todo = [stack]
+    while todo:
+        for edge in view.edges_from(todo.pop()):
+            op_type = view.nodes[edge.op].op_type
+            if op_type == "StackPopV2":
+                found.append(edge.op)
+            elif op_type in ("Enter", "RefEnter", "Switch", "Identity"):
+                todo.append(edge.op)
+    return found
+
+
+def ancestors(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:
+    """Returns the ops and everything that they are computed from."""
+    seen: Set[OpName] = set()
+    stack = list(ops)
+    while stack:
+        op = stack.pop()
+        if op not in seen:
+            seen.add(op)
+            stack.extend(tensor.op for tensor in view.nodes[op].inputs)
+    return frozenset(seen)
+
+
+def gradient_beside(view: GraphView, read: Edge, rules: Iterable[WeightRule], known: FrozenSet[OpName]) -> bool:
+    """Tells whether, beside a backward read of a weight, autodiff took the weight's gradient, too."""
+    node = view.nodes[read.op]
+    for rule in rules:
+        adjoint = rule.adjoint
+        if adjoint is None or adjoint.data_op != node.op_type:
+            continue
+        port = adjoint.data_op_grad_input
+        grad = node.inputs[port if port is not None else 1 - read.port]
+        for edge in view.edges_from(grad.op, grad.output):
+            if edge.op != read.op and edge.op in known and view.nodes[edge.op].op_type == adjoint.weight_op:
+                return True
+    return False
+
+
+def trained_by(view: GraphView, variable: OpName) -> Optional[OpName]:
+    """Returns the optimizer's op that trains a variable, if there is one."""
+    for edge in view.edges_from(variable):
+        if edge.port == 0 and view.nodes[edge.op].op_type.startswith(("Apply", "ResourceApply")):
+            return edge.op
+    return None
