@@ -19,7 +19,8 @@ SEGMENTS = (
     ("gradients of products", ("autodiff",), "#eeb26b"),
     ("mask update", ("update",), "#b5533c"),
     ("savers", ("savers",), "#8a6f9e"),
-    ("the rest", ("rest",), "#a9b1ba"),
+    ("garbage collector", ("collector",), "#6b7682"),
+    ("the rest", ("rest",), "#c3c9cf"),
 )
 
 

@@ -16,6 +16,7 @@ PHASE_TITLES = {
     "update": "mask update",
     "savers": "savers",
     "verify": "verify",
+    "collector": "garbage collector",
     "rest": "the rest",
 }
 
@@ -25,8 +26,8 @@ once through `auto_mask`, by turns, {repeat} times each in one process. Times ar
 medians over the pairs. What masking adds is timed where it is spent: the analysis (view, sites, plan), creating masks
 and products, the gradients of the products, the mask update, the savers (those that masking adds, and what the
 model's own saver takes longer for holding the masks too) and verification. The difference of the two builds says the
-same with more noise. The garbage collector is left out of both and shown apart: when it runs depends on everything
-the process did before.
+same with more noise. When the garbage collector runs depends on all that was made before, not on who made it: each
+phase is without it, and what it takes longer in the masked build is a phase of its own.
 """
 
 

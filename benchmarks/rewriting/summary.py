@@ -25,7 +25,7 @@ class Cost(NamedTuple):
         shares: of the dense build, by phase.
         share, share_range: added / dense, its median, least and greatest.
         analysis: the share of view, sites, plan and verify.
-        garbage: seconds of the garbage collector in the dense and in the masked build, in none of the above.
+        garbage: seconds of the garbage collector in the dense and in the masked build.
         pairs: what all this was computed from.
     """
 

@@ -151,24 +151,25 @@ def test_everything_that_is_timed_is_there():
 def pair(added: float, dense: float = 10.0, ops: int = 1000) -> measuring.Pair:
     plain = measuring.Build(ops, 0, dense, 0.5, {("all", "model", "saver"): 1.0, ("all", "model"): dense - 1}, ())
     laps = {("all", "view"): added, ("all", "model", "saver"): 1.25, ("all", "model"): dense - 1}
-    return measuring.Pair(plain, measuring.Build(ops + 50, 7, dense + added, 1.0, laps, ("plan",)))
+    return measuring.Pair(plain, measuring.Build(ops + 50, 7, dense + added, 0.75, laps, ("plan",)))
 
 
 def test_medians_are_taken_over_pairs():
     model = SimpleNamespace(name="m", title="Model")
-    cost = summary.summarize(model, [pair(0.25), pair(9.75, dense=20.0), pair(0.75)])
+    cost = summary.summarize(model, [pair(0.0), pair(9.5, dense=20.0), pair(0.5)])
     assert (cost.ops, cost.ops_added, cost.sites, cost.missing) == (1000, 50, 7, ("plan",))
-    assert cost.added_seconds == 1.0  # 0.75 of the view, 0.25 that the model's own saver takes longer
+    # Of the middle pair: 0.5 of the view; the model's own saver and the collector take 0.25 longer each.
+    assert cost.added_seconds == 1.0
     assert cost.share == pytest.approx(0.1)
     assert cost.share_range == pytest.approx((0.05, 0.5))
-    assert cost.shares["savers"] == pytest.approx(0.025)
-    assert cost.garbage == (0.5, 1.0)
+    assert cost.shares["savers"] == cost.shares["collector"] == pytest.approx(0.025)
+    assert cost.garbage == (0.5, 0.75)
 
 
 def test_growth_compares_the_largest_graph_with_the_smallest():
     model = SimpleNamespace(name="m", title="Model")
-    small = summary.summarize(model, [pair(0.75, ops=1000)])
-    large = summary.summarize(model, [pair(5.75, ops=4000)])
+    small = summary.summarize(model, [pair(0.5, ops=1000)])
+    large = summary.summarize(model, [pair(5.5, ops=4000)])
     *_, growth = summary.outcomes([large, small])
     assert growth.budget is summary.GROWTH
     assert growth.measured == pytest.approx(1.5)
