@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks.budgets import outcomes_table
 from benchmarks.options import Options
+from graph_masker.report import console
 
 # Each is a package with a function `run(options)` that writes its files and returns its outcomes.
 GROUPS = {"rewriting": "What masking adds to building a training graph"}
@@ -33,12 +34,12 @@ def main(groups: Tuple[str, ...], repeat: int, models: Tuple[str, ...], out: str
     import tensorflow.compat.v1 as tf
 
     tf.logging.set_verbosity(tf.logging.ERROR)
-    screen, lines = Console(), Console(stderr=True, highlight=False)
+    lines = Console(stderr=True, highlight=False)
     for name in groups or tuple(GROUPS):
         group = importlib.import_module(f"benchmarks.{name}")
         report = lambda text, name=name: lines.print(f"{name}: {text}", soft_wrap=True)  # noqa: E731
         outcomes = group.run(Options(repeat, models, Path(out), Path(docs), report))
-        screen.print(outcomes_table(GROUPS[name], outcomes))
+        console().print(outcomes_table(GROUPS[name], outcomes))
 
 
 if __name__ == "__main__":

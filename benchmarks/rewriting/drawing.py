@@ -41,9 +41,8 @@ def draw(costs: Sequence[Cost], path: Path) -> None:
     axes.axvline(SHARE.limit, color="#c0392b", linestyle="--", linewidth=1.4)
     axes.text(SHARE.limit, -0.58, f" budget {SHARE.limit:.0%}", color="#c0392b", fontsize=9, va="bottom")
     axes.set_yticks(list(places))
-    axes.set_yticklabels(
-        [f"{cost.title}\n{cost.ops:,} ops, {cost.dense_seconds:.1f} s" for cost in costs], fontsize=9.5, color=INK
-    )
+    names = [f"{cost.title}\n{cost.ops:,} ops, built in {cost.dense_seconds:.1f} s" for cost in costs]
+    axes.set_yticklabels(names, fontsize=9.5, color=INK)
     axes.set_ylim(len(costs) - 0.5, -0.85)
     axes.set_xlim(0, highest * 1.1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

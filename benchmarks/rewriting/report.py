@@ -58,7 +58,10 @@ def markdown(machine: Machine, repeat: int, costs: Sequence[Cost], outcomes: Seq
 
 
 def _models_table(costs: Sequence[Cost]) -> str:
-    headings = ("model", "ops", "sites", "ops added", "build, s", "added, s", "difference, s", "share", "least to most")
+    headings = (
+        *("model", "ops", "sites", "ops added", "build, s", "added, s", "difference, s"),
+        *("share", "its range", "collector as is, masked, s"),
+    )
     rows = [
         [
             cost.title,
@@ -74,7 +77,6 @@ def _models_table(costs: Sequence[Cost]) -> str:
         ]
         for cost in costs
     ]
-    headings = (*headings, "collector as is, masked, s")
     return markdown_table(headings, rows, numbers=range(1, len(headings)))
 
 
