@@ -27,8 +27,8 @@ medians over the pairs. What masking adds is timed where it is spent: the analys
 and products, the gradients of the products, the mask update, the savers (those that masking adds, and what the
 model's own saver takes longer for holding the masks too) and verification. The difference of the two builds says the
 same with more noise. When the garbage collector runs depends on all that was made before, not on who made it: each
-phase is without it, and what it takes longer in the masked build is a phase of its own. The median of a sum is not quite
-the sum of the medians.
+phase is without it, and what it takes longer in the masked build is a phase of its own. The median of a sum is not
+quite the sum of the medians.
 """
 
 
