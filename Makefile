@@ -9,12 +9,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo test test-all check format package clean
+.PHONY: help setup demo bench test test-all check format package clean
 
 help:
 	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the slow tests too"
+	@echo "make bench     measure what pruning costs, against its budgets (ten minutes)"
 	@echo "make check     lint, types, import contract"
 	@echo "make package   build the wheel"
 	@echo "make clean     remove the environment and everything built"
@@ -31,6 +32,9 @@ $(READY): $(REQUIREMENTS) setup.cfg pyproject.toml
 
 demo: $(READY)
 	$(BIN)/python -m examples.digit_scenes --out build/demo
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
