@@ -4,7 +4,7 @@ The lists name op types, never op names. They decide which readers of a weight s
 """
 
 import enum
-from typing import Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
 
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import WeightRule
@@ -54,10 +54,13 @@ def ignores_value(op_type: str) -> bool:
 class Kinds:
     """Memo of what each op's outputs are computed from: constants, variables alone, or data."""
 
-    def __init__(self, view: GraphView, rules: Iterable[WeightRule]) -> None:
+    def __init__(
+        self, view: GraphView, rules: Iterable[WeightRule], given: Optional[Mapping[OpName, Kind]] = None
+    ) -> None:
+        """Args: the graph, the rules of consumers, and the kinds of a function's arguments."""
         self._view = view
         self._rules = {rule.op_type: rule for rule in rules}
-        self._known: Dict[OpName, Kind] = {}
+        self._known: Dict[OpName, Kind] = dict(given or {})
 
     def of(self, op: OpName) -> Kind:
         """Returns the kind of an op's outputs. Noise and everything inside a loop count as data."""

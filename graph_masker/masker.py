@@ -10,9 +10,9 @@ from graph_masker import tf_compat
 from graph_masker.engine import build_update, last_update_step
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.plan import MaskPlan, Site, make_plan
-from graph_masker.sites import find_sites
+from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
-from graph_masker.surgery import MaskedVariable, apply_plan
+from graph_masker.surgery import MaskedVariable, apply_plan, mask_body
 from graph_masker.verify import verify_masked
 from rewriters import DEFAULT_RULES, Rule
 
@@ -176,8 +176,32 @@ class Masker:
             self.mask(outputs=ys)
 
         self.note_gradients(())
-        with tf_compat.around_gradients(self.graph, before, self.note_gradients):
+        with tf_compat.around_functions(self.graph, self._mask_body), tf_compat.around_gradients(
+            self.graph, before, self.note_gradients
+        ):
             yield asked
+
+    def _mask_body(self, body: Any, outputs: Iterable[Any]) -> None:
+        """Masks what a function body reads through captured handles: once it is a function, nothing can."""
+        variables = tf_compat.captured_variables(body)
+        if not variables:
+            return
+        outer = tf_compat.view_of_graph(self.graph)
+        view = tf_compat.view_of_body(body, variables, outer)
+        found = find_sites(view, self._rules, [tensor.name for tensor in outputs], ())
+        masks = {record.variable: record for record in outer.masks.values()}
+        candidates = []
+        for candidate in found.candidates:
+            name = variables[candidate.variable]
+            candidates.append(replace(candidate, variable=name, existing=masks.get(name)))
+        plan = make_plan(outer, Findings(tuple(candidates), ()), self.spec, self._rules, False, self._trainable_only)
+        # The mask is made outside, beside its weight; the reads are the body's.
+        outside = MaskPlan(
+            tuple(replace(site, reads=(), copies=(), gathers=(), consumers=()) for site in plan.sites), ()
+        )
+        for item, site in zip(apply_plan(self.graph, outside), plan.sites):
+            self._masked[site.variable] = item
+            mask_body(body, item, site.reads)
 
     def attach_update(self, *after: Any) -> Any:
         """Adds the scheduled update of all masks, to run after the given ops, and returns its op.

@@ -1,6 +1,6 @@
 """Follows a consumer's weight input back, op by op, to the variables that it comes from."""
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
 from graph_masker.effects import Kind, Kinds
 from graph_masker.view import GraphView, OpName, TensorRef
@@ -27,8 +27,12 @@ class Origin(NamedTuple):
 class Origins:
     """Memo of where tensors come from."""
 
-    def __init__(self, view: GraphView, rules: Iterable[ReadRule], kinds: Kinds) -> None:
+    def __init__(
+        self, view: GraphView, rules: Iterable[ReadRule], kinds: Kinds, walls: FrozenSet[OpName] = frozenset()
+    ) -> None:
+        """Args: the graph, the rules of reads, the kinds of its ops, and ops not to be passed."""
         self._view = view
+        self._walls = walls
         self._rules = {rule.op_type: rule for rule in rules}
         self._kinds = kinds
         self._known: Dict[TensorRef, Origin] = {}
@@ -46,6 +50,8 @@ class Origins:
 
     def _find(self, tensor: TensorRef, depth: int) -> Origin:
         op = tensor.op
+        if op in self._walls:
+            return Origin()
         if self._view.is_variable(op):
             return Origin() if op in self._not_weights else Origin((op,))
         if op in self._view.masks:
@@ -53,6 +59,8 @@ class Origins:
         node = self._view.nodes[op]
         rule = self._rules.get(node.op_type)
         carriers = rule.carriers(len(node.inputs), tensor.output) if rule is not None else ()
+        if rule is None and self._view.calls(op):
+            return self._through_calls(tensor, depth)
         if rule is None or not carriers:
             return self._end(op, f"{node.op_type} '{op}'")
         sources = [(node.inputs[index], self._of(node.inputs[index], depth + 1)) for index in carriers]
@@ -73,6 +81,24 @@ class Origins:
         if is_data and not (rule.alias or rule.control_flow or (keeps_shape and not rule.joins)):
             return Origin()
         return Origin(tuple(dict.fromkeys(name for _, variables in weights for name in variables)))
+
+    def _through_calls(self, tensor: TensorRef, depth: int) -> Origin:
+        """A function that hands on what it is given, as it is or through reads."""
+        node = self._view.nodes[tensor.op]
+        variables: List[OpName] = []
+        for call in self._view.calls(tensor.op):
+            if tensor.output >= len(call.body.outputs):
+                continue
+            given = {arg: self._kinds.of(node.inputs[port].op) for arg, port in zip(call.body.args, call.ports)}
+            inner = Origins(call.body.view, self._rules.values(), Kinds(call.body.view, (), given))
+            for arg in inner.of(call.body.outputs[tensor.output]).variables:
+                source = node.inputs[call.ports[call.body.args.index(arg)]]
+                # A handle is read inside, at a moment of the function's.
+                if not self._view.is_variable(source.op):
+                    variables.extend(self._of(source, depth + 1).variables)
+        if variables:
+            return Origin(tuple(dict.fromkeys(variables)))
+        return self._end(tensor.op, f"{node.op_type} '{tensor.op}'")
 
     def _end(self, op: OpName, text: str) -> Origin:
         return Origin((), Stop(op, text)) if self._kinds.of(op) is Kind.VARIABLE else Origin()

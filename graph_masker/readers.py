@@ -1,6 +1,6 @@
 """Sorts every reader of one variable: those that move to the masked weight, and those that keep the raw value."""
 
-from typing import Dict, List, NamedTuple, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Set, Tuple
 
 from graph_masker.effects import Effect, Effects, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
@@ -66,7 +66,12 @@ class Refusal(Exception):
 
 
 def readers_of(
-    view: GraphView, effects: Effects, read_rules: Dict[str, ReadRule], variable: OpName, kind: str
+    view: GraphView,
+    effects: Effects,
+    read_rules: Dict[str, ReadRule],
+    variable: OpName,
+    kind: str,
+    keeps_handle: Callable[[Edge], bool],
 ) -> Readers:
     """Sorts the readers of a variable.
 
@@ -76,19 +81,27 @@ def readers_of(
         read_rules: by op type.
         variable: op name.
         kind: ``ref`` or ``resource``.
+        keeps_handle: tells of an edge that carries the handle whether the op may have it.
 
     Raises:
         Refusal: a reader can neither move nor stay raw.
     """
-    sorter = _Sorter(view, effects, read_rules)
+    sorter = _Sorter(view, effects, read_rules, keeps_handle)
     sorter.from_variable(TensorRef(variable), kind == "resource", inside=False)
     return sorter.result()
 
 
 class _Sorter:
-    def __init__(self, view: GraphView, effects: Effects, read_rules: Dict[str, ReadRule]) -> None:
+    def __init__(
+        self,
+        view: GraphView,
+        effects: Effects,
+        read_rules: Dict[str, ReadRule],
+        keeps_handle: Callable[[Edge], bool],
+    ) -> None:
         self._view = view
         self._effects = effects
+        self._keeps_handle = keeps_handle
         self._aliases = {rule.op_type for rule in read_rules.values() if rule.alias}
         self._reads: Dict[TensorRef, Tuple[bool, List[Tuple[OpName, int]]]] = {}
         self._copies: Dict[OpName, List[Tuple[OpName, int]]] = {}
@@ -119,6 +132,12 @@ class _Sorter:
                     self._gathers.append(edge.op)
             elif ignores_value(node.op_type):
                 self._raw.append(edge.op)
+            elif self._keeps_handle(edge):
+                continue
+            elif self._view.calls(edge.op):
+                raise Refusal(
+                    edge.op, f"the function body that {node.op_type} '{edge.op}' runs reads it through its handle"
+                )
             else:
                 raise Refusal(
                     edge.op, f"{node.op_type} '{edge.op}' takes the variable's handle and would bypass the mask"

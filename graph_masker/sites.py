@@ -11,20 +11,25 @@ from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, T
 
 from graph_masker.adjoints import Matches, ancestors, gradient_beside, match_consumers
 from graph_masker.effects import Effects, Kind, Kinds, ignores_value
+from graph_masker.functions import Functions, weight_inputs
 from graph_masker.gradients import GradientSum, Unmatched, gradient_sums
-from graph_masker.origins import Origins, Stop
+from graph_masker.origins import Origin, Origins, Stop
 from graph_masker.readers import Readers, Refusal, readers_of
 from graph_masker.view import Edge, GraphView, MaskRecord, OpName, TensorRef
 from rewriters import ReadRule, Rule, WeightRule
 
 
 class Consumer(NamedTuple):
-    """An op that reads the weight at input `port`; `backward` where autodiff made it."""
+    """An op that reads the weight at input `port`; `backward` where autodiff made it.
+
+    `inside`: the op is a call, and what consumes the weight, of type `op_type`, is in its body.
+    """
 
     op: OpName
     op_type: str
     port: int
     backward: bool
+    inside: bool = False
 
 
 class Unmasked(NamedTuple):
@@ -98,6 +103,7 @@ class _Finder:
         self._read_rules = {rule.op_type: rule for rule in rules if isinstance(rule, ReadRule)}
         self._kinds = Kinds(view, self._weight_rules.values())
         self._origins = Origins(view, self._read_rules.values(), self._kinds)
+        self._functions = Functions(view, self._weight_rules, self._read_rules, self._kinds, self._origins)
         self._masks_of = {record.variable: record for record in view.masks.values()}
         self._mask_state = {name for record in view.masks.values() for name in (record.mask, record.threshold)}
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
@@ -113,6 +119,8 @@ class _Finder:
             rule = self._weight_rules.get(node.op_type)
             if rule is not None:
                 self._add_consumer(node.name, rule)
+            elif self._view.calls(node.name):
+                self._add_call(node.name)
         output_ops = [name.partition(":")[0] for name in self._outputs]
         pairs = [pair for pairs in self._consumers.values() for pair in pairs]
         self._matches = match_consumers(self._view, pairs, output_ops, self._known_gradients)
@@ -165,26 +173,28 @@ class _Finder:
 
     def _add_consumer(self, op: OpName, rule: WeightRule) -> None:
         inputs = self._view.nodes[op].inputs
-        origins = {index: self._origins.of(inputs[index]) for index in rule.weight_inputs if index < len(inputs)}
-        if rule.data_input is None and len([origin for origin in origins.values() if origin.variables]) > 1:
-            # Where one input is made of variables alone and the other of data, too, the first is the weight.
-            pure = {index for index in origins if self._kinds.of(inputs[index].op) is Kind.VARIABLE}
-            if len(pure) == 1:
-                origins = {index: origin for index, origin in origins.items() if index in pure}
-        for index, origin in origins.items():
-            edge = Edge(inputs[index], op, index)
-            others = [tensor for other, tensor in enumerate(inputs) if other != index]
-            if origin.stop is not None:
-                if op in self._gradient_ops:
-                    continue
-                if rule.data_input is not None or all(self._kinds.of(t.op) is not Kind.VARIABLE for t in others):
-                    self._block(edge, origin.stop)
-            for variable in origin.variables:
-                if rule.data_input is None and any(self._kinds.of(t.op) is Kind.VARIABLE for t in others):
-                    reason = f"every input of {rule.op_type} comes from variables alone"
-                    self._blocked.setdefault(variable, Unmasked(variable, op, reason))
-                    continue
+        taken = weight_inputs(self._view, self._kinds, self._origins, op, rule)
+        for edge, variables in taken:
+            self._ports.add(edge)
+            for variable in variables:
                 self._consumers.setdefault(variable, []).append((edge, rule))
+        if taken:
+            return
+        for index in rule.weight_inputs:
+            origin = self._origins.of(inputs[index]) if index < len(inputs) else Origin()
+            others = [tensor for other, tensor in enumerate(inputs) if other != index]
+            is_alone = rule.data_input is None and any(self._kinds.of(t.op) is Kind.VARIABLE for t in others)
+            if origin.stop is not None and op not in self._gradient_ops and not is_alone:
+                self._block(Edge(inputs[index], op, index), origin.stop)
+            for variable in origin.variables:
+                reason = f"every input of {rule.op_type} comes from variables alone"
+                self._blocked.setdefault(variable, Unmasked(variable, op, reason))
+
+    def _add_call(self, op: OpName) -> None:
+        """Adds what the body of a call op consumes."""
+        for edge, variable, rule in self._functions.consumptions(op):
+            self._consumers.setdefault(variable, []).append((edge, rule))
+            if not self._view.is_variable(edge.tensor.op):
                 self._ports.add(edge)
 
     def _block(self, edge: Edge, stop: Stop) -> None:
@@ -212,7 +222,9 @@ class _Finder:
             raise Refusal("", f"its type {dtype} is not a real floating-point type")
         kind = "resource" if self._view.nodes[variable].op_type == "VarHandleOp" else "ref"
         pairs = self._consumers[variable]
-        readers = readers_of(self._view, effects, self._read_rules, variable, kind)
+        readers = readers_of(
+            self._view, effects, self._read_rules, variable, kind, lambda edge: self._keeps_handle(variable, edge)
+        )
         shown = [op for op in readers.gathers if TensorRef(op).name in self._outputs]
         if shown:
             raise Refusal(shown[0], f"'{shown[0]}', which the model returns, gathers from it through its handle")
@@ -230,7 +242,7 @@ class _Finder:
             trainable=variable in self._view.trainable,
             families=frozenset(rule.family for _, rule in pairs),
             requested_only=all(rule.on_request for _, rule in pairs),
-            consumers=tuple(self._as_consumer(edge) for edge, _ in pairs),
+            consumers=tuple(self._as_consumer(edge, rule) for edge, rule in pairs),
             readers=readers,
             gradients=gradients,
             unmatched=unmatched,
@@ -261,9 +273,18 @@ class _Finder:
                     raise Unmatched(op, f"the consumer that '{op}' is the gradient of was not found")
         return found
 
-    def _as_consumer(self, edge: Edge) -> Consumer:
-        op_type = self._view.nodes[edge.op].op_type
-        return Consumer(edge.op, op_type, edge.port, edge.op in self._gradient_ops)
+    def _as_consumer(self, edge: Edge, rule: WeightRule) -> Consumer:
+        is_inside = self._view.nodes[edge.op].op_type != rule.op_type
+        return Consumer(edge.op, rule.op_type, edge.port, edge.op in self._gradient_ops, is_inside)
+
+    def _keeps_handle(self, variable: OpName, edge: Edge) -> bool:
+        """Tells whether a call op may have a weight's handle: one of autodiff's, or one that masks what it reads."""
+        record = self._masks_of.get(variable)
+        if not self._view.calls(edge.op):
+            return False
+        if edge.op in self._gradient_ops:
+            return True
+        return self._functions.is_masked_inside(edge.op, edge.port, record.mask if record is not None else "")
 
     def _static_shape(self, variable: OpName) -> Tuple[int, ...]:
         shape = self._view.attribute(variable, "shape")

@@ -7,7 +7,7 @@ after    weights -> read -> masked_weight (Mul) -> Conv2D
 
 import operator
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -134,6 +134,25 @@ def _mask_gradient(graph: Any, gradient: GradientSum, product: Any, moved: List[
 def _is_sum_of(tensor: Any, terms: List[Any]) -> bool:
     inputs = list(tensor.op.inputs)
     return tensor.op.type == "AddN" and len(inputs) == len(terms) and all(map(operator.is_, inputs, terms))
+
+
+def mask_body(body: Any, item: MaskedVariable, reads: Sequence[Read]) -> None:
+    """Masks what a function body reads of a weight, while the body is being built.
+
+    Args:
+        body: its graph.
+        item: the weight; its mask is captured.
+        reads: of the body.
+    """
+    for read in reads:
+        tensor = body.get_tensor_by_name(read.tensor)
+        with body.as_default(), body.control_dependencies(None):
+            # Nothing is to differentiate the product by its mask.
+            mask = tf.stop_gradient(tf.convert_to_tensor(item.mask))
+        with tf_compat.in_context_of(body, tensor.op):
+            product = tf.multiply(mask, tensor, name="masked_weight")
+        for name, index in read.reroutes:
+            tf_compat.update_input(body.get_operation_by_name(name), index, product)
 
 
 def _move(op: Any, index: int, tensor: Any, moved: List[Tuple[Any, int, Any]]) -> None:

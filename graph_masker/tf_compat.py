@@ -4,17 +4,19 @@ import contextlib
 import copy
 import functools
 import types
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import variable_pb2
 from tensorflow.python.eager import imperative_grad
+from tensorflow.python.framework import func_graph
 from tensorflow.python.framework import function as tf_function
 from tensorflow.python.ops import control_flow_util, gradients_util, nn_ops
 from tensorflow.python.ops import variables as variables_lib
 from tensorflow_estimator.python.estimator import estimator as estimator_lib
 
-from graph_masker.view import GraphView, Slice, TensorRef, build_view
+from graph_masker.bodies import Bodies
+from graph_masker.view import Call, GraphView, Slice, TensorRef, build_view
 
 _READ_COLLECTIONS = (
     "variables",
@@ -56,7 +58,13 @@ def view_of_graph(graph: Any) -> GraphView:
         info = getattr(variable, "_save_slice_info", None)
         if info is not None:
             slices[variable.op.name] = Slice(info.full_name, tuple(info.full_shape), tuple(info.var_offset))
-    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled)
+    bodies = Bodies(lambda name: graph._functions[name].definition if name in graph._functions else None)
+
+    def calls(name: str) -> Tuple[Call, ...]:
+        op = graph.get_operation_by_name(name)
+        return bodies.calls(op.type, len(op.inputs), lambda key: op.get_attr(key).name)
+
+    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled, calls)
 
 
 def _plain(value: Any) -> Any:
@@ -101,7 +109,15 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         if info.full_name:
             name = definition.variable_name.split(":")[0]
             slices[name] = Slice(info.full_name, tuple(info.full_shape), tuple(info.var_offset))
-    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled)
+    library = {function.signature.name: function for function in meta_graph.graph_def.library.function}
+    bodies = Bodies(library.get)
+
+    def calls(name: str) -> Tuple[Call, ...]:
+        node = nodes[name]
+        inputs = sum(not text.startswith("^") for text in node.input)
+        return bodies.calls(node.op, inputs, lambda key: node.attr[key].func.name)
+
+    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled, calls)
 
 
 def _parse_input(text: str) -> TensorRef:
@@ -262,6 +278,97 @@ def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
 def _written_by(variable: Any, prefixes: Tuple[str, ...]) -> List[Any]:
     tensor = variable.handle if variable.op.type == "VarHandleOp" else variable._ref()
     return [op for op in tensor.consumers() if op.type.startswith(prefixes) and op.inputs[0] is tensor]
+
+
+@contextlib.contextmanager
+def around_functions(graph: Any, built: Callable[[Any, List[Any]], None]) -> Iterator[None]:
+    """While open, calls `built(body graph, its outputs)` when a function body has been built within `graph`.
+
+    That is before the body becomes a function, so that it can still be changed and take in more captures. Bodies of
+    gradients are autodiff's, and pass.
+    """
+    new, old = func_graph.func_graph_from_py_func, tf_function.func_graph_from_py_func
+    differentiate = gradients_util._GradientsHelper
+    depth = [0]
+
+    def gradients(*args: Any, **kwargs: Any) -> Any:
+        depth[0] += 1
+        try:
+            return differentiate(*args, **kwargs)
+        finally:
+            depth[0] -= 1
+
+    def watching(python_func: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(python_func)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = python_func(*args, **kwargs)
+            body = tf.get_default_graph()
+            if not depth[0] and _outermost(body) is graph:
+                tensors = [item for item in tf.nest.flatten(result) if isinstance(item, tf.Tensor)]
+                built(body, [tensor for tensor in tensors if tensor.graph is body])
+            return result
+
+        return watched
+
+    def of_func_graph(name: Any, python_func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return new(name, watching(python_func), *args, **kwargs)
+
+    def of_defun(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return old(watching(func), *args, **kwargs)
+
+    func_graph.func_graph_from_py_func, tf_function.func_graph_from_py_func = of_func_graph, of_defun
+    gradients_util._GradientsHelper = gradients
+    try:
+        yield
+    finally:
+        func_graph.func_graph_from_py_func, tf_function.func_graph_from_py_func = new, old
+        gradients_util._GradientsHelper = differentiate
+
+
+def _outermost(graph: Any) -> Any:
+    while getattr(graph, "outer_graph", getattr(graph, "_outer_graph", None)) is not None:
+        graph = getattr(graph, "outer_graph", None) or graph._outer_graph
+    return graph
+
+
+def captured_variables(body: Any) -> Dict[str, str]:
+    """Returns the names of the variables whose handles a function body has captured, by the captures' names."""
+    captures = body.captures if hasattr(body, "captures") else body._captured.items()
+    found = {}
+    for outer, inner in captures:
+        while outer.op.type == "Placeholder" and isinstance(outer.graph, func_graph.FuncGraph):
+            outer = next(source for source, placeholder in outer.graph.captures if placeholder is outer)
+        if outer.op.type == "VarHandleOp":
+            found[inner.op.name] = outer.op.name
+    return found
+
+
+def view_of_body(body: Any, variables: Mapping[str, str], outer: GraphView) -> GraphView:
+    """Returns a view of a function body that is being built; captured handles stand as the variables they are.
+
+    Args:
+        body: its graph.
+        variables: what `captured_variables` returned for it.
+        outer: view of the graph that holds the variables.
+    """
+    inner = view_of_graph(body)
+
+    def attribute(name: str, key: str) -> Any:
+        return outer.attribute(variables[name], key) if name in variables else inner.attribute(name, key)
+
+    def collection(names: FrozenSet[str]) -> List[str]:
+        return [name for name, variable in variables.items() if variable in names]
+
+    return build_view(
+        ((n.name, "VarHandleOp" if n.name in variables else n.op_type, n.inputs) for n in inner.nodes.values()),
+        {"trainable_variables": collection(outer.trainable), "variables": collection(outer.saved)},
+        {},
+        attribute,
+        inner.shape,
+        inner.is_scalar,
+        inner.is_controlled,
+        inner.calls,
+    )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Map
 
 import networkx as nx
 
-VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
+# The argument of a function stands for the variable whose handle or value is handed to it.
+VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp", "_Arg"})
 # A variable's value passes these unchanged, into a loop or cond too.
 PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch", "RefEnter", "RefSwitch"})
 _PART = re.compile(r"/part_\d+$")
@@ -71,6 +72,22 @@ class MaskRecord:
     masked_weight: OpName
 
 
+class Body(NamedTuple):
+    """A function's body: its arguments, ops of type ``_Arg`` in its view, and the tensors that it returns."""
+
+    name: str
+    args: Tuple[OpName, ...]
+    outputs: Tuple[TensorRef, ...]
+    view: "GraphView"
+
+
+class Call(NamedTuple):
+    """A body that an op runs, and the op's inputs that are the body's arguments, in order."""
+
+    body: Body
+    ports: Tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class GraphView:
     """Ops, edges and the facts about them that analysis needs. Nothing here changes a graph.
@@ -86,6 +103,7 @@ class GraphView:
         shape: a tensor's shape where it is fully known, else None.
         is_scalar: tells whether a tensor is a scalar; also where a file does not say of what shape it is.
         is_controlled: tells whether an op has control inputs.
+        calls: the bodies that an op runs: of a call, both branches of an If, condition and body of a While.
     """
 
     nodes: Mapping[OpName, Node]
@@ -100,6 +118,7 @@ class GraphView:
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]]
     is_scalar: Callable[[TensorRef], bool]
     is_controlled: Callable[[OpName], bool]
+    calls: Callable[[OpName], Tuple[Call, ...]]
 
     def edges_from(self, op: OpName, output: Optional[int] = None) -> List[Edge]:
         """Returns the edges that leave an op, or one of its outputs."""
@@ -130,6 +149,7 @@ def build_view(
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]],
     is_scalar: Callable[[TensorRef], bool],
     is_controlled: Callable[[OpName], bool],
+    calls: Callable[[OpName], Tuple[Call, ...]],
 ) -> GraphView:
     """Builds a view from ops in order of creation.
 
@@ -141,6 +161,7 @@ def build_view(
         shape: see `GraphView`.
         is_scalar: see `GraphView`.
         is_controlled: see `GraphView`.
+        calls: see `GraphView`.
     """
     nodes: Dict[OpName, Node] = {}
     readers: Dict[OpName, List[Edge]] = {}
@@ -161,6 +182,7 @@ def build_view(
         shape=shape,
         is_scalar=is_scalar,
         is_controlled=is_controlled,
+        calls=calls,
     )
 
 
