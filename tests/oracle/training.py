@@ -1,7 +1,7 @@
 """Trains a net that graph_masker masks and its twin made of tf.contrib.model_pruning's layers, and records all."""
 
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -32,6 +32,8 @@ class Model:
         minimize: takes the loss, returns the train op.
         plain, masked: the two flavours of layers.
         batch: shape of one batch.
+        spec: schedule, and what the masked flavour leaves dense.
+        names: our name by contrib's, for variables that the two name differently.
     """
 
     loss: Net
@@ -39,6 +41,8 @@ class Model:
     plain: Any
     masked: Any
     batch: Tuple[int, ...]
+    spec: PruningSpec = SPEC
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,12 @@ def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values, use_r
 
 
 def train_hand_masked(model: Model, spec: PruningSpec, use_resource: bool = False) -> Recording:
-    """Trains the net made of masked layers; contrib's own update runs after each step."""
+    """Trains the net made of masked layers; contrib's own update runs after each step. Names in it are ours."""
     with tf.Graph().as_default() as graph, _variables(use_resource):
         loss, train_op = _build(model, model.masked)
         update = contribs_pruning(spec).conditional_mask_update_op()
-        return _record(model, graph, loss, [train_op], [update], None)
+        theirs = _record(model, graph, loss, [train_op], [update], None)
+        return Recording(_renamed(theirs.initial, model.names), [_renamed(s, model.names) for s in theirs.steps])
 
 
 def contribs_pruning(spec: PruningSpec) -> Any:
@@ -100,6 +105,14 @@ def contribs_pruning(spec: PruningSpec) -> Any:
         f"sparsity_function_end_step={spec.end_step},sparsity_function_exponent={spec.exponent}"
     )
     return model_pruning.Pruning(hparams)
+
+
+def _renamed(values: Values, names: Mapping[str, str]) -> Values:
+    missing = set(names) - set(values)
+    assert not missing, f"the oracle has no {', '.join(sorted(missing))}"
+    renamed = {names.get(name, name): value for name, value in values.items()}
+    assert len(renamed) == len(values)
+    return renamed
 
 
 def _variables(use_resource: bool) -> Any:
