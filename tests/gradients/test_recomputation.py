@@ -132,6 +132,20 @@ def test_recomputation_of_a_layer_by_tensorflow(make_layer):
     assert_trains_as_its_twin_or_is_refused(build, use_resource=True, twin=twin)
 
 
+def test_reversible_blocks_of_contrib():
+    """Their inputs are computed anew from their outputs, which rounds: the twin is reversible, too."""
+
+    def layer(name):
+        return lambda inputs: tf.layers.dense(inputs, 4, tf.tanh, name=name)
+
+    def build(batch):
+        halves = tf.split(dense(batch, 8, "first"), 2, 1)
+        halves = contrib_layers.rev_block(*halves, layer("f"), layer("g"), num_layers=2)
+        return minimize(mean_square(dense(tf.concat(halves, 1), 3, "last")))
+
+    assert_trains_as_its_twin(build, use_resource=True)
+
+
 @pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
 def test_recomputation_by_copied_ops(use_resource):
     """Checkpointing as it is done to any graph: ops are copied from an activation on, and the copies differentiated."""

@@ -72,6 +72,28 @@ def train_auto_masked(
         return _record(model, graph, loss, [train_op, update], [], initial)
 
 
+def train_with_contribs_update(
+    model: Model, spec: PruningSpec, initial: Values, use_resource: bool, pruning_first: bool
+) -> Recording:
+    """Trains the plain net, masked by graph_masker; contrib's own update runs after each step.
+
+    Args:
+        model: the net.
+        spec: schedule.
+        initial: values of all variables.
+        use_resource: the kind of variables.
+        pruning_first: make contrib's Pruning before masking; else after.
+    """
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        tf.train.get_or_create_global_step()
+        pruning = contribs_pruning(spec) if pruning_first else None
+        masker = Masker(graph, spec)
+        with tf_compat.around_gradients(graph, lambda ys: masker.mask(outputs=ys), masker.note_gradients):
+            loss, train_op = _build(model, model.plain)
+        update = (pruning or contribs_pruning(spec)).conditional_mask_update_op()
+        return _record(model, graph, loss, [train_op], [update], initial)
+
+
 def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values, use_resource: bool = False) -> Recording:
     """Trains the plain net through `auto_mask`, as an Estimator would call it."""
 
