@@ -35,11 +35,26 @@ def jacobian_in_a_loop(batch):
     return minimize(mean_square(outputs) + mean_square(jacobian(outputs, batch, use_pfor=False)))
 
 
+def descent_in_the_body_of_a_loop(batch):
+    """Activations descend an energy whose weight the loss trains through the loop."""
+    weight = tf.convert_to_tensor(tf.get_variable("energy/kernel", [8, 8]))
+
+    def body(number, state):
+        energy = tf.reduce_sum(tf.square(tf.tanh(tf.matmul(state, weight))))
+        return number + 1, state - 0.1 * tf.gradients(energy, state)[0]
+
+    start = (0, dense(batch, 8, "first"))
+    _, state = tf.while_loop(lambda number, _: number < 3, body, start, parallel_iterations=1)
+    loss, variables = mean_square(dense(state, 3, "last")), tf.trainable_variables()
+    return apply(loss, tf.gradients(loss, variables), variables)
+
+
 BUILDS = [
     gradient_penalty,
     penalty_of_a_net_built_after_other_gradients,
     norm_of_the_gradients_in_the_loss,
     jacobian_in_a_loop,
+    descent_in_the_body_of_a_loop,
 ]
 
 

@@ -87,6 +87,20 @@ def weight_stopped_for_one_of_two_consumers(batch):
     return minimize(mean_square(dense(tf.matmul(hidden, tf.stop_gradient(weight)), 3, "last")))
 
 
+def one_optimizer_for_each_branch_of_a_cond(batch):
+    fake = dense(batch[:, :4], 8, "generator")
+    judge_loss = mean_square(dense(batch, 1, "judge") - 1.0) + mean_square(dense(tf.stop_gradient(fake), 1, "judge"))
+    loss, step = mean_square(dense(fake, 1, "judge") - 1.0), tf.train.get_global_step()
+
+    def move(own_loss, scope):
+        return tf.train.GradientDescentOptimizer(0.1).minimize(own_loss, step, tf.trainable_variables(scope))
+
+    with tf.control_dependencies([judge_loss, loss]):
+        is_even = tf.equal(step % 2, 0)
+        train_op = tf.cond(is_even, lambda: move(judge_loss, "judge"), lambda: move(loss, "generator"))
+    return judge_loss + loss, train_op
+
+
 BUILDS = [
     adversarial_nets,
     one_loss_differentiated_twice,
@@ -96,6 +110,7 @@ BUILDS = [
     gradients_of_each_example,
     activations_stopped_in_one_of_two_heads,
     weight_stopped_for_one_of_two_consumers,
+    one_optimizer_for_each_branch_of_a_cond,
 ]
 
 

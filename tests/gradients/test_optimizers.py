@@ -131,3 +131,19 @@ def test_a_regularizer_reads_the_raw_weight(use_resource):
         return minimize(loss + 0.01 * tf.add_n(decay))
 
     assert_trains_as_its_twin(build, use_resource)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="what is differentiated counts as an output of the model, so that a regularizer alone reads masked weights",
+)
+@KINDS
+def test_a_regularizer_with_gradients_of_its_own_reads_the_raw_weight(use_resource):
+    def build(batch):
+        loss, variables = mean_square(two_layers(batch)), tf.trainable_variables()
+        decay = 0.01 * tf.add_n([tf.nn.l2_loss(variable) for variable in variables])
+        pairs = zip(tf.gradients(loss, variables), tf.gradients(decay, variables))
+        return apply(loss, [one + other for one, other in pairs], variables)
+
+    assert_trains_as_its_twin(build, use_resource)

@@ -1,6 +1,7 @@
 """Gradients that the model defines itself, and forward passes that run again while gradients are built.
 
-TensorFlow allows both over resource variables only. Recomputation changes no value, so that the twin does without.
+TensorFlow allows variables inside them to be resource variables only. Recomputation changes no value, so that the
+twin does without.
 """
 
 import pytest
@@ -10,6 +11,13 @@ from tensorflow.contrib import layers as contrib_layers
 
 from tests.gradients.pieces import apply, dense, mean_square, minimize
 from tests.gradients.twins import assert_trains_as_its_twin, assert_trains_as_its_twin_or_is_refused
+
+KINDS = pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
+READ_BY_OTHER_OPS = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="what a gradient function reads by an op without a rule counts as the optimizer's, and stays unmasked",
+)
 
 
 def _with_layer(layer):
@@ -68,11 +76,48 @@ def test_a_custom_gradient_that_multiplies_by_the_weight():
     assert_trains_as_its_twin_or_is_refused(_written_out(_by_product), use_resource=True)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="what a gradient function reads by an op without a rule stays unmasked"
-)
+@READ_BY_OTHER_OPS
 def test_a_custom_gradient_that_reads_the_weight_by_other_ops():
     assert_trains_as_its_twin_or_is_refused(_written_out(_by_sum), use_resource=True)
+
+
+def _of_an_argument(by_inputs):
+    """The same, of a function that takes the weight's value as an argument."""
+
+    @tf.custom_gradient
+    def product(inputs, weight):
+        def gradient(dy):
+            return by_inputs(inputs, weight, dy), tf.matmul(inputs, dy, transpose_a=True)
+
+        return tf.matmul(inputs, weight), gradient
+
+    return _with_layer(lambda inputs: product(inputs, tf.get_variable("hidden/kernel", [8, 8])))
+
+
+@KINDS
+def test_a_custom_gradient_that_multiplies_by_its_argument(use_resource):
+    assert_trains_as_its_twin_or_is_refused(_of_an_argument(_by_product), use_resource)
+
+
+@READ_BY_OTHER_OPS
+@KINDS
+def test_a_custom_gradient_that_reads_its_argument_by_other_ops(use_resource):
+    assert_trains_as_its_twin_or_is_refused(_of_an_argument(_by_sum), use_resource)
+
+
+@tf.RegisterGradient("ClippedMatMulOfTests")
+def _clipped_gradient(op, dy):
+    inputs, weight = op.inputs
+    return tf.clip_by_value(_by_product(inputs, weight, dy), -0.01, 0.01), tf.matmul(inputs, dy, transpose_a=True)
+
+
+@KINDS
+def test_a_gradient_that_overrides_an_ops_own(use_resource):
+    def layer(inputs):
+        with tf.get_default_graph().gradient_override_map({"MatMul": "ClippedMatMulOfTests"}):
+            return tf.matmul(inputs, tf.get_variable("hidden/kernel", [8, 8]))
+
+    assert_trains_as_its_twin(_with_layer(layer), use_resource)
 
 
 def _block(inputs):
@@ -146,7 +191,7 @@ def test_reversible_blocks_of_contrib():
     assert_trains_as_its_twin(build, use_resource=True)
 
 
-@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
+@KINDS
 def test_recomputation_by_copied_ops(use_resource):
     """Checkpointing as it is done to any graph: ops are copied from an activation on, and the copies differentiated."""
 
