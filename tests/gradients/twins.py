@@ -138,11 +138,9 @@ def _train(build: Build, use_resource: bool, masking: Masking, initial: Optional
         recorded = {}
         with single_threaded(graph) as session:
             initialize(session)
-            for name, value in (initial or {}).items():
-                variables[name].load(value, session)
+            _load(session, variables, initial or {})
             dense_loss = session.run(loss, {"batch:0": batches[0]})
-            for name, mask in masks.items():
-                mask.load(random_mask(name, mask.shape.as_list(), mask.dtype.base_dtype.as_numpy_dtype), session)
+            _load(session, masks, {name: _random_mask(name, mask) for name, mask in masks.items()})
             start, kept = session.run([variables, masks])
             for number, batch in enumerate(batches, 1):
                 value, _ = session.run([loss, train_op], {"batch:0": batch})
@@ -150,3 +148,13 @@ def _train(build: Build, use_resource: bool, masking: Masking, initial: Optional
                 recorded.update({f"step {number}: {name}": value for name, value in found.items()})
             assert not differences(session.run(masks), kept)
     return Recording(start, dense_loss, kept, recorded)
+
+
+def _random_mask(name: str, mask: Any) -> Any:
+    return random_mask(name, mask.shape.as_list(), mask.dtype.base_dtype.as_numpy_dtype)
+
+
+def _load(session: Any, variables: Values, values: Values) -> None:
+    """Loads many variables in one run; `Variable.load` makes one of each."""
+    initializers = {name: variables[name].initializer for name in values}
+    session.run(list(initializers.values()), {op.inputs[1]: values[name] for name, op in initializers.items()})
