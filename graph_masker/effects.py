@@ -126,12 +126,14 @@ class Effects:
         kinds: Kinds,
         weight_ports: Set[Edge],
         outputs: FrozenSet[str],
+        penalties: FrozenSet[str],
         optimizer: FrozenSet[OpName],
     ) -> None:
         self._view = view
         self._kinds = kinds
         self._weight_ports = weight_ports
         self._outputs = outputs
+        self._penalties = view.regularization | penalties
         self._optimizer = optimizer
         self._known: Dict[OpName, FrozenSet[Effect]] = {}
 
@@ -146,6 +148,11 @@ class Effects:
             joins_loss = node.op_type in _ADDITIVE and self._view.is_scalar(edge.tensor)
             return frozenset({Effect.PENALTY if joins_loss else Effect.DATA})
         return self._of_op(edge.op)
+
+    def is_output(self, op: OpName) -> bool:
+        """Tells whether the model returns what an op computes."""
+        tensors = {TensorRef(op).name} | {edge.tensor.name for edge in self._view.edges_from(op)}
+        return bool(tensors & self._outputs)
 
     def _carries_on(self, edge: Edge) -> bool:
         """Tells whether an op hands the value on as it is, whatever else decides that it runs.
@@ -166,7 +173,7 @@ class Effects:
             outputs = {TensorRef(op).name} | {edge.tensor.name for edge in edges}
             if outputs & self._outputs:
                 found = frozenset({Effect.DATA})
-            elif outputs & self._view.regularization:
+            elif outputs & self._penalties:
                 found = frozenset({Effect.PENALTY})
             else:
                 found = frozenset(effect for edge in edges for effect in self.of(edge))

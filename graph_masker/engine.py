@@ -23,12 +23,15 @@ def last_update_step(graph: Any, use_resource: bool) -> Any:
     for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
         if variable.op.name == LAST_UPDATE_STEP:
             return variable
-    with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
-        return tf.Variable(
-            lambda: tf.constant(NEVER, tf.int32),
+    with graph.as_default(), graph.control_dependencies(None), tf_compat.root_variable_scope():
+        # By get_variable, so that contrib's Pruning finds it under this name.
+        return tf.get_variable(
+            LAST_UPDATE_STEP,
+            [],
+            tf.int32,
+            tf.constant_initializer(NEVER),
             trainable=False,
             collections=[tf.GraphKeys.GLOBAL_VARIABLES],
-            name=f"{LAST_UPDATE_STEP}/",
             use_resource=use_resource,
         )
 

@@ -105,7 +105,7 @@ class _Masking:
                 "the model_fn asked for no gradients in TRAIN mode, so that its weights cannot be pruned; build the "
                 "loss's gradients inside model_fn (optimizer.minimize)"
             )
-        plan = masker.mask(outputs=[*asked, *_outputs(estimator_spec)], strict=is_training)
+        plan = masker.mask(_outputs(estimator_spec), asked, strict=is_training)
         self._report(plan, mode, config)
         if is_training:
             estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))

@@ -3,11 +3,11 @@
 A body is a graph of its own. What it reads of a weight comes in through an argument, as a value or as a handle.
 """
 
-from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from graph_masker.effects import Kind, Kinds
 from graph_masker.origins import Origins
-from graph_masker.view import Body, Edge, GraphView, OpName, variable_behind
+from graph_masker.view import Call, Edge, GraphView, OpName, variable_behind
 from rewriters import ReadRule, WeightRule
 
 
@@ -29,64 +29,48 @@ class Functions:
         read_rules: Mapping[str, ReadRule],
         kinds: Kinds,
         origins: Origins,
+        masks: Mapping[OpName, OpName],
     ) -> None:
+        """Args: the graph, what is known of it, and the masks that it holds, by weight."""
         self._view = view
         self._weight_rules = weight_rules
         self._read_rules = read_rules
         self._kinds = kinds
         self._origins = origins
+        self._masks = masks
 
-    def consumptions(self, op: OpName) -> List[Consumption]:
-        """Returns the weights that a call op hands to consumers in its body."""
+    def consumptions(self, op: OpName, past_masks: bool = False) -> List[Consumption]:
+        """Returns the weights that a call op hands to consumers in its body; on request only those not masked there."""
         found: List[Consumption] = []
         inputs = self._view.nodes[op].inputs
         for call in self._view.calls(op):
-            rules = self._consumed_arguments(op, call.body, call.ports)
-            for position, port in enumerate(call.ports):
-                for rule in rules.get(call.body.args[position], ()):
+            rules = self._consumed_arguments(op, call, past_masks)
+            for arg, port in zip(call.body.args, call.ports):
+                for rule in rules.get(arg, ()):
                     for variable in self._origins.of(inputs[port]).variables:
                         found.append(Consumption(Edge(inputs[port], op, port), variable, rule))
         return found
 
-    def is_masked_inside(self, op: OpName, port: int, mask: OpName) -> bool:
-        """Tells whether a body that gets a weight's handle multiplies what it reads of it before any consumer."""
-        for call in self._view.calls(op):
-            if port in call.ports:
-                products = self._products(op, call.body, call.ports, port, mask)
-                rules = self._consumed_arguments(op, call.body, call.ports, products)
-                if rules.get(call.body.args[call.ports.index(port)]):
-                    return False
-        return True
+    def is_masked_inside(self, op: OpName, port: int) -> bool:
+        """Tells whether the bodies that get a weight's handle multiply what they read of it before any consumer."""
+        return all(consumption.edge.port != port for consumption in self.consumptions(op, past_masks=True))
 
-    def _products(self, op: OpName, body: Body, ports: Tuple[int, ...], port: int, mask: OpName) -> FrozenSet[OpName]:
-        outer = self._view.nodes[op].inputs
-        masks = {arg for arg, at in zip(body.args, ports) if variable_behind(self._view.nodes, outer[at].op) == mask}
-        weight = body.args[ports.index(port)]
-        nodes = body.view.nodes
-        products = set()
-        for node in nodes.values():
-            if node.op_type == "Mul":
-                one, other = (_source(body.view, tensor.op) for tensor in node.inputs)
-                if (one in masks and other == weight) or (other in masks and one == weight):
-                    products.add(node.name)
-        return frozenset(products)
-
-    def _consumed_arguments(
-        self, op: OpName, body: Body, ports: Tuple[int, ...], walls: Iterable[OpName] = ()
-    ) -> Dict[OpName, List[WeightRule]]:
-        """Returns, by argument, the rules of the consumers that it reaches in a body. Walls are ops not to pass."""
-        outer = self._view.nodes[op].inputs
+    def _consumed_arguments(self, op: OpName, call: Call, past_masks: bool) -> Dict[OpName, List[WeightRule]]:
+        """Returns, by argument, the rules of the consumers that it reaches in a body."""
+        body, outer = call.body, self._view.nodes[op].inputs
         is_loop = self._view.nodes[op].op_type.endswith("While")
         given: Dict[OpName, Kind] = {}
-        for position, (arg, port) in enumerate(zip(body.args, ports)):
+        behind: Dict[OpName, OpName] = {}
+        for position, (arg, port) in enumerate(zip(body.args, call.ports)):
             # What a loop changes is not what it was given.
-            is_kept = (
-                not is_loop or position >= len(body.outputs) or _source(body.view, body.outputs[position].op) == arg
-            )
-            given[arg] = self._kinds.of(outer[port].op) if is_kept else Kind.DATA
+            changes = is_loop and position < len(body.outputs) and _source(body.view, body.outputs[position].op) != arg
+            given[arg] = Kind.DATA if changes else self._kinds.of(outer[port].op)
+            behind.setdefault(variable_behind(self._view.nodes, outer[port].op), arg)
+        masks = {behind[w]: behind[mask] for w, mask in self._masks.items() if w in behind and mask in behind}
+        walls = frozenset(_products(body.view, masks)) if past_masks else frozenset()
         kinds = Kinds(body.view, self._weight_rules.values(), given)
-        origins = Origins(body.view, self._read_rules.values(), kinds, frozenset(walls))
-        inner = Functions(body.view, self._weight_rules, self._read_rules, kinds, origins)
+        origins = Origins(body.view, self._read_rules.values(), kinds, frozenset(masks.values()), walls)
+        inner = Functions(body.view, self._weight_rules, self._read_rules, kinds, origins, masks)
         found: Dict[OpName, List[WeightRule]] = {}
         for node in body.view.nodes.values():
             rule = self._weight_rules.get(node.op_type)
@@ -94,9 +78,17 @@ class Functions:
                 for _, variables in weight_inputs(body.view, kinds, origins, node.name, rule):
                     for arg in variables:
                         found.setdefault(arg, []).append(rule)
-            for consumption in inner.consumptions(node.name):
+            for consumption in inner.consumptions(node.name, past_masks):
                 found.setdefault(consumption.variable, []).append(consumption.rule)
         return found
+
+
+def _products(view: GraphView, masks: Mapping[OpName, OpName]) -> Iterator[OpName]:
+    for node in view.nodes.values():
+        if node.op_type == "Mul":
+            one, other = (_source(view, tensor.op) for tensor in node.inputs)
+            if masks.get(one) == other or masks.get(other) == one:
+                yield node.name
 
 
 def weight_inputs(
@@ -125,7 +117,7 @@ def weight_inputs(
     return [(Edge(inputs[index], op, index), variables) for index, variables in found.items()]
 
 
-def _source(view: GraphView, op: OpName) -> Optional[OpName]:
+def _source(view: GraphView, op: OpName) -> OpName:
     """Follows plain reads back to what they read, and gradients' stops too."""
     while True:
         found = variable_behind(view.nodes, op)

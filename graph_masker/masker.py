@@ -43,8 +43,9 @@ def plan_graph(
         PlanError: see `make_plan`.
     """
     view = tf_compat.view_of_graph(graph)
-    names = [tensor.name for tensor in (*(outputs or ()), *(losses or ()))]
-    return make_plan(view, find_sites(view, rules, names, gradient_ops), spec, rules, strict, trainable_only)
+    shown, lost = ([tensor.name for tensor in tensors or ()] for tensors in (outputs, losses))
+    findings = find_sites(view, rules, shown, lost, gradient_ops)
+    return make_plan(view, findings, spec, rules, strict, trainable_only)
 
 
 def mask_graph(
@@ -75,7 +76,7 @@ def mask_graph(
         SurgeryError: the graph is finalized, or lacks the collections of its variables.
     """
     masker = Masker(graph, spec, rules)
-    masker.mask([*(outputs or ()), *(losses or ())], strict=True)
+    masker.mask(outputs or (), losses or (), strict=True)
     after = [train_op] if train_op is not None else graph.get_collection(tf.GraphKeys.TRAIN_OP)
     after = after or tf_compat.writers_of(graph, [item.weight for item in masker.masked_variables])
     if after and tf.train.get_global_step(graph) is not None:
@@ -122,11 +123,12 @@ class Masker:
         state = [variable for item in self._masked.values() for variable in (item.mask, item.threshold)]
         return (*state, self._last_update) if self._last_update is not None else tuple(state)
 
-    def mask(self, outputs: Iterable[Any] = (), strict: bool = False) -> MaskPlan:
+    def mask(self, outputs: Iterable[Any] = (), losses: Iterable[Any] = (), strict: bool = False) -> MaskPlan:
         """Masks what the graph holds by now and has not been masked yet; returns the plan of all of it.
 
         Args:
-            outputs: tensors that the model returns or minimizes; verification walks back from them.
+            outputs: tensors that the model returns; verification walks back from them and from losses.
+            losses: tensors that it minimizes.
             strict: raise where nothing is to be masked or a pattern matches nothing.
 
         Raises:
@@ -134,11 +136,15 @@ class Masker:
         """
         if self.graph.finalized and self._masked:
             return self.plan
-        tensors = [tensor for tensor in outputs if getattr(tensor, "graph", None) is self.graph]
+        shown, lost = (
+            [tensor for tensor in tensors if getattr(tensor, "graph", None) is self.graph]
+            for tensors in (outputs, losses)
+        )
         plan = plan_graph(
             self.graph,
             self.spec,
-            tensors,
+            shown,
+            lost,
             rules=self._rules,
             strict=strict,
             gradient_ops=self._gradient_ops,
@@ -149,7 +155,7 @@ class Masker:
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)
-        verify_masked(self.graph, plan, [tensor.name for tensor in tensors])
+        verify_masked(self.graph, plan, [tensor.name for tensor in (*shown, *lost)])
         self.plan = MaskPlan(tuple(_known(site, self.plan) for site in plan.sites), plan.skips, self.spec)
         return self.plan
 
@@ -173,7 +179,7 @@ class Masker:
 
         def before(ys: Sequence[Any]) -> None:
             asked.extend(ys)
-            self.mask(outputs=ys)
+            self.mask(losses=ys)
 
         self.note_gradients(())
         with tf_compat.around_functions(self.graph, self._mask_body), tf_compat.around_gradients(
@@ -188,7 +194,7 @@ class Masker:
             return
         outer = tf_compat.view_of_graph(self.graph)
         view = tf_compat.view_of_body(body, variables, outer)
-        found = find_sites(view, self._rules, [tensor.name for tensor in outputs], ())
+        found = find_sites(view, self._rules, [tensor.name for tensor in outputs], gradient_ops=())
         masks = {record.variable: record for record in outer.masks.values()}
         candidates = []
         for candidate in found.candidates:

@@ -28,15 +28,20 @@ class Origins:
     """Memo of where tensors come from."""
 
     def __init__(
-        self, view: GraphView, rules: Iterable[ReadRule], kinds: Kinds, walls: FrozenSet[OpName] = frozenset()
+        self,
+        view: GraphView,
+        rules: Iterable[ReadRule],
+        kinds: Kinds,
+        masks: FrozenSet[OpName],
+        walls: FrozenSet[OpName] = frozenset(),
     ) -> None:
-        """Args: the graph, the rules of reads, the kinds of its ops, and ops not to be passed."""
+        """Args: the graph, the rules of reads, the kinds of its ops, variables that are no weights, ops not to pass."""
         self._view = view
+        self._masks = masks
         self._walls = walls
         self._rules = {rule.op_type: rule for rule in rules}
         self._kinds = kinds
         self._known: Dict[TensorRef, Origin] = {}
-        self._not_weights = {name for record in view.masks.values() for name in (record.mask, record.threshold)}
 
     def of(self, tensor: TensorRef) -> Origin:
         """Returns the origin of a tensor."""
@@ -53,7 +58,7 @@ class Origins:
         if op in self._walls:
             return Origin()
         if self._view.is_variable(op):
-            return Origin() if op in self._not_weights else Origin((op,))
+            return Origin() if op in self._masks else Origin((op,))
         if op in self._view.masks:
             return Origin((self._view.masks[op].variable,))
         node = self._view.nodes[op]
@@ -90,7 +95,7 @@ class Origins:
             if tensor.output >= len(call.body.outputs):
                 continue
             given = {arg: self._kinds.of(node.inputs[port].op) for arg, port in zip(call.body.args, call.ports)}
-            inner = Origins(call.body.view, self._rules.values(), Kinds(call.body.view, (), given))
+            inner = Origins(call.body.view, self._rules.values(), Kinds(call.body.view, (), given), frozenset())
             for arg in inner.of(call.body.outputs[tensor.output]).variables:
                 source = node.inputs[call.ports[call.body.args.index(arg)]]
                 # A handle is read inside, at a moment of the function's.

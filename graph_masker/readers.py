@@ -1,6 +1,6 @@
 """Sorts every reader of one variable: those that move to the masked weight, and those that keep the raw value."""
 
-from typing import Callable, Dict, List, NamedTuple, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Tuple
 
 from graph_masker.effects import Effect, Effects, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
@@ -107,7 +107,6 @@ class _Sorter:
         self._copies: Dict[OpName, List[Tuple[OpName, int]]] = {}
         self._gathers: List[OpName] = []
         self._raw: List[OpName] = []
-        self._seen: Set[Tuple[TensorRef, TensorRef]] = set()
 
     def result(self) -> Readers:
         reads = (Read(tensor.name, shared, tuple(edges)) for tensor, (shared, edges) in self._reads.items() if edges)
@@ -123,10 +122,9 @@ class _Sorter:
                 for output in {edge.tensor for edge in self._view.edges_from(edge.op)}:
                     self.from_variable(output, is_handle, inside or node.op_type in _CONTROL_FLOW)
             elif node.op_type in _HANDLE_READS or (node.op_type == "Identity" and not is_handle):
-                tensor = TensorRef(edge.op)
-                self._from_value(tensor, tensor, shared=not inside and not self._view.is_controlled(edge.op))
+                self._from_value(TensorRef(edge.op), not inside and not self._view.is_controlled(edge.op))
             elif not is_handle:
-                self._sort(edge, carrier, shared=not inside)
+                self._sort(edge, carrier, not inside)
             elif node.op_type in _GATHERS:
                 if self._view.edges_from(edge.op):
                     self._gathers.append(edge.op)
@@ -143,12 +141,8 @@ class _Sorter:
                     edge.op, f"{node.op_type} '{edge.op}' takes the variable's handle and would bypass the mask"
                 )
 
-    def _from_value(self, read: TensorRef, carrier: TensorRef, shared: bool) -> None:
-        """Follows a raw value. `carrier` equals `read` bit for bit; what leaves it can move to read's product."""
-        if (read, carrier) in self._seen:
-            return
-        self._seen.add((read, carrier))
-        for edge in self._view.edges_from(carrier.op, carrier.output):
+    def _from_value(self, read: TensorRef, shared: bool) -> None:
+        for edge in self._view.edges_from(read.op, read.output):
             self._sort(edge, read, shared)
 
     def _sort(self, edge: Edge, read: TensorRef, shared: bool) -> None:
@@ -157,12 +151,19 @@ class _Sorter:
         found = self._effects.of(edge)
         if Effect.DATA not in found:
             self._raw.append(edge.op)
-        elif Effect.PENALTY in found and self._view.nodes[edge.op].op_type in self._aliases:
-            self._from_value(read, TensorRef(edge.op), shared)
+        elif self._is_looked_through(edge.op) or (Effect.PENALTY in found and self._is_alias(edge.op)):
+            self._from_value(TensorRef(edge.op), shared)
         else:
             if Effect.PENALTY in found:
                 self._copy(edge.op)
             self._reads.setdefault(read, (shared, []))[1].append((edge.op, edge.port))
+
+    def _is_alias(self, op: OpName) -> bool:
+        return self._view.nodes[op].op_type in self._aliases
+
+    def _is_looked_through(self, op: OpName) -> bool:
+        """What TensorFlow takes for the variable's value, an Identity where that is cached, stays the raw value."""
+        return op in self._view.values and self._is_alias(op) and not self._effects.is_output(op)
 
     def _copy(self, op: OpName) -> None:
         """Plans a copy of an op that feeds both kinds, and of those after it that do."""

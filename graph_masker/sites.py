@@ -77,6 +77,7 @@ def find_sites(
     view: GraphView,
     rules: Iterable[Rule],
     outputs: Iterable[str] = (),
+    losses: Iterable[str] = (),
     gradient_ops: Optional[Iterable[OpName]] = None,
 ) -> Findings:
     """Finds all weights of a graph.
@@ -84,33 +85,42 @@ def find_sites(
     Args:
         view: the graph.
         rules: what is known of op types; see `rewriters.DEFAULT_RULES`.
-        outputs: names of tensors that the model returns (predictions, losses); a value computed from a
-            weight alone counts as the model's output only if it is among them.
+        outputs: names of tensors that the model returns; a value computed from a weight alone counts as the
+            model's only if it is among them.
+        losses: names of tensors that it minimizes. One that is computed from weights alone is a regularizer.
         gradient_ops: all ops that autodiff made, where it was watched; None where the graph is to tell. What is
             computed from them is the optimizer's, and reads the raw weight.
     """
     known = None if gradient_ops is None else frozenset(gradient_ops)
-    return _Finder(view, rules, frozenset(outputs), known).run()
+    return _Finder(view, rules, frozenset(outputs), frozenset(losses), known).run()
 
 
 class _Finder:
     def __init__(
-        self, view: GraphView, rules: Iterable[Rule], outputs: FrozenSet[str], known: Optional[FrozenSet[OpName]]
+        self,
+        view: GraphView,
+        rules: Iterable[Rule],
+        outputs: FrozenSet[str],
+        losses: FrozenSet[str],
+        known: Optional[FrozenSet[OpName]],
     ) -> None:
         rules = tuple(rules)
         self._view = view
         self._weight_rules = {rule.op_type: rule for rule in rules if isinstance(rule, WeightRule)}
         self._read_rules = {rule.op_type: rule for rule in rules if isinstance(rule, ReadRule)}
         self._kinds = Kinds(view, self._weight_rules.values())
-        self._origins = Origins(view, self._read_rules.values(), self._kinds)
-        self._functions = Functions(view, self._weight_rules, self._read_rules, self._kinds, self._origins)
         self._masks_of = {record.variable: record for record in view.masks.values()}
-        self._mask_state = {name for record in view.masks.values() for name in (record.mask, record.threshold)}
+        self._mask_state = view.mask_state()
+        self._origins = Origins(view, self._read_rules.values(), self._kinds, self._mask_state)
+        masks = {variable: record.mask for variable, record in self._masks_of.items()}
+        self._functions = Functions(view, self._weight_rules, self._read_rules, self._kinds, self._origins, masks)
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
         self._blocked: Dict[OpName, Unmasked] = {}
         self._ports: Set[Edge] = set()
         self._matches = Matches({}, frozenset(), {})
-        self._outputs = outputs
+        penalties = {name for name in losses if self._kinds.of(name.partition(":")[0]) is not Kind.DATA}
+        self._penalties = frozenset(penalties - outputs)
+        self._outputs = outputs | (losses - penalties)
         self._known_gradients = known
         self._gradient_ops: FrozenSet[OpName] = known or frozenset()
 
@@ -131,7 +141,7 @@ class _Finder:
         # What an output is computed from is the model's, also where gradients go into it (MAML's fast weights).
         model = ancestors(self._view, output_ops) - self._gradient_ops
         optimizer = _descendants(self._view, self._gradient_ops) - model
-        effects = Effects(self._view, self._kinds, self._ports, self._outputs, optimizer)
+        effects = Effects(self._view, self._kinds, self._ports, self._outputs, self._penalties, optimizer)
         candidates: List[Candidate] = []
         unmasked: List[Unmasked] = []
         for variable in self._view.variables():
@@ -222,9 +232,7 @@ class _Finder:
             raise Refusal("", f"its type {dtype} is not a real floating-point type")
         kind = "resource" if self._view.nodes[variable].op_type == "VarHandleOp" else "ref"
         pairs = self._consumers[variable]
-        readers = readers_of(
-            self._view, effects, self._read_rules, variable, kind, lambda edge: self._keeps_handle(variable, edge)
-        )
+        readers = readers_of(self._view, effects, self._read_rules, variable, kind, self._keeps_handle)
         shown = [op for op in readers.gathers if TensorRef(op).name in self._outputs]
         if shown:
             raise Refusal(shown[0], f"'{shown[0]}', which the model returns, gathers from it through its handle")
@@ -277,14 +285,11 @@ class _Finder:
         is_inside = self._view.nodes[edge.op].op_type != rule.op_type
         return Consumer(edge.op, rule.op_type, edge.port, edge.op in self._gradient_ops, is_inside)
 
-    def _keeps_handle(self, variable: OpName, edge: Edge) -> bool:
+    def _keeps_handle(self, edge: Edge) -> bool:
         """Tells whether a call op may have a weight's handle: one of autodiff's, or one that masks what it reads."""
-        record = self._masks_of.get(variable)
         if not self._view.calls(edge.op):
             return False
-        if edge.op in self._gradient_ops:
-            return True
-        return self._functions.is_masked_inside(edge.op, edge.port, record.mask if record is not None else "")
+        return edge.op in self._gradient_ops or self._functions.is_masked_inside(edge.op, edge.port)
 
     def _static_shape(self, variable: OpName) -> Tuple[int, ...]:
         shape = self._view.attribute(variable, "shape")

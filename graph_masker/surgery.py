@@ -194,6 +194,7 @@ def _add_mask(graph: Any, site: Site, weight: Any, variables: Dict[str, Any]) ->
             variables[site.threshold] = _new_variable(site, site.threshold, lambda: tf.zeros([], dtype))
         threshold = variables[site.threshold]
         product = tf.multiply(mask, _shared_read(graph, site, weight), name=f"{site.masked_weight}/")
+    tf_compat.mark_names_as_used(graph, (site.mask, site.threshold, site.masked_weight))
     for key, item in ((WEIGHTS, weight), (MASKS, mask), (THRESHOLDS, threshold), (MASKED_WEIGHTS, product)):
         graph.add_to_collection(key, item)
     return mask, threshold, product

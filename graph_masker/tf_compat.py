@@ -13,6 +13,7 @@ from tensorflow.python.framework import func_graph
 from tensorflow.python.framework import function as tf_function
 from tensorflow.python.ops import control_flow_util, gradients_util, nn_ops
 from tensorflow.python.ops import variables as variables_lib
+from tensorflow.python.util import tf_decorator
 from tensorflow_estimator.python.estimator import estimator as estimator_lib
 
 from graph_masker.bodies import Bodies
@@ -53,18 +54,22 @@ def view_of_graph(graph: Any) -> GraphView:
     collections = {
         key: [item.name for item in graph.get_collection(key) if hasattr(item, "name")] for key in _READ_COLLECTIONS
     }
-    slices = {}
+    slices, values = {}, set()
     for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
         info = getattr(variable, "_save_slice_info", None)
         if info is not None:
             slices[variable.op.name] = Slice(info.full_name, tuple(info.full_shape), tuple(info.var_offset))
+        for attribute_name in ("_graph_element", "_cached_value", "_snapshot"):
+            value = getattr(variable, attribute_name, None)
+            if isinstance(value, tf.Tensor):
+                values.add(value.op.name)
     bodies = Bodies(lambda name: graph._functions[name].definition if name in graph._functions else None)
 
     def calls(name: str) -> Tuple[Call, ...]:
         op = graph.get_operation_by_name(name)
         return bodies.calls(op.type, len(op.inputs), lambda key: op.get_attr(key).name)
 
-    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled, calls)
+    return build_view(ops(), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
 
 
 def _plain(value: Any) -> Any:
@@ -103,8 +108,9 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         return None if found is None or None in found else found
 
     collections = {key: _names_in(meta_graph, key) for key in _READ_COLLECTIONS}
-    slices = {}
+    slices, values = {}, set()
     for definition in _variables_in(meta_graph, "variables"):
+        values.add(definition.snapshot_name.split(":")[0])
         info = definition.save_slice_info_def
         if info.full_name:
             name = definition.variable_name.split(":")[0]
@@ -117,7 +123,7 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         inputs = sum(not text.startswith("^") for text in node.input)
         return bodies.calls(node.op, inputs, lambda key: node.attr[key].func.name)
 
-    return build_view(ops(), collections, slices, attribute, shape, is_scalar, is_controlled, calls)
+    return build_view(ops(), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
 
 
 def _parse_input(text: str) -> TensorRef:
@@ -152,6 +158,14 @@ def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Ca
 def nth_element(values: Any, n: Any) -> Any:
     """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
     return nn_ops.nth_element(values, n)
+
+
+@contextlib.contextmanager
+def root_variable_scope() -> Iterator[None]:
+    """A context in which variables get the names that they are given, whatever scopes are open."""
+    scope = tf.VariableScope(reuse=False, name="")
+    with tf.name_scope(None), tf.variable_scope(scope, auxiliary_name_scope=False):
+        yield
 
 
 def beside(variable: Any) -> Any:
@@ -204,6 +218,12 @@ def twin_of(op: Any, inputs: Sequence[Any], name: str) -> Any:
     for tensor, original in zip(twin.outputs, op.outputs):
         tensor.set_shape(original.shape)
     return twin
+
+
+def mark_names_as_used(graph: Any, names: Iterable[str]) -> None:
+    """Makes ops that are created later under these names get other ones. Absolute names bypass that."""
+    for name in names:
+        graph.unique_name(name)
 
 
 def set_slice(variable: Any, part: Slice, shape: Sequence[int]) -> None:
@@ -299,16 +319,17 @@ def around_functions(graph: Any, built: Callable[[Any, List[Any]], None]) -> Ite
             depth[0] -= 1
 
     def watching(python_func: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(python_func)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            result = python_func(*args, **kwargs)
+            # Not `python_func`: AutoGraph puts what it makes of that in this place.
+            result = decorated.__wrapped__(*args, **kwargs)
             body = tf.get_default_graph()
             if not depth[0] and _outermost(body) is graph:
                 tensors = [item for item in tf.nest.flatten(result) if isinstance(item, tf.Tensor)]
                 built(body, [tensor for tensor in tensors if tensor.graph is body])
             return result
 
-        return watched
+        decorated: Any = tf_decorator.make_decorator(python_func, watched)
+        return decorated  # type: ignore[no-any-return]
 
     def of_func_graph(name: Any, python_func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return new(name, watching(python_func), *args, **kwargs)
@@ -363,6 +384,7 @@ def view_of_body(body: Any, variables: Mapping[str, str], outer: GraphView) -> G
         ((n.name, "VarHandleOp" if n.name in variables else n.op_type, n.inputs) for n in inner.nodes.values()),
         {"trainable_variables": collection(outer.trainable), "variables": collection(outer.saved)},
         {},
+        (),
         attribute,
         inner.shape,
         inner.is_scalar,

@@ -1,12 +1,14 @@
 """The guarantees of a masked graph, as checks that run. They know a plan's raw readers, but no rules."""
 
-from typing import Any, Iterable, List, Set
+from collections import deque
+from typing import Any, Iterable, List, Optional, Set
 
 import networkx as nx
 
 from graph_masker import tf_compat
 from graph_masker.errors import VerificationError
 from graph_masker.plan import MaskPlan, Site
+from graph_masker.sites import Consumer
 from graph_masker.view import GraphView, OpName, TensorRef, products_of, variable_behind
 
 
@@ -61,28 +63,49 @@ def _check_consumers(view: GraphView, site: Site) -> None:
     """The weight input of each consumer must meet a product before it meets the variable."""
     products = set(_products(view, site))
     for consumer in site.consumers:
-        stack = [view.nodes[consumer.op].inputs[consumer.port].op]
-        seen: Set[OpName] = set()
-        met = False
-        while stack:
-            op = stack.pop()
-            if op in seen:
-                continue
-            seen.add(op)
-            if op in products:
-                met = True
-            elif op == site.variable:
-                raise VerificationError(
-                    f"{consumer.op}: reads {site.variable} past its mask; expected {site.masked_weight} on the way"
-                )
-            else:
-                stack.extend(tensor.op for tensor in view.nodes[op].inputs)
-        if not met:
+        tensor = view.nodes[consumer.op].inputs[consumer.port]
+        if consumer.inside and variable_behind(view.nodes, tensor.op) == site.variable:
+            _check_inside(view, site, consumer)
+            continue
+        met = _nearest(view, tensor.op, {*products, site.variable})
+        if met == site.variable:
+            raise VerificationError(
+                f"{consumer.op}: reads {site.variable} past its mask; expected {site.masked_weight} on the way"
+            )
+        if met is None:
             raise VerificationError(f"{consumer.op}: expected its weight from {site.masked_weight}, found no path")
 
 
+def _nearest(view: GraphView, op: OpName, wanted: Set[OpName]) -> Optional[OpName]:
+    """Returns which of some ops an op computes from by the fewest steps."""
+    seen = {op}
+    queue = deque([op])
+    while queue:
+        op = queue.popleft()
+        if op in wanted:
+            return op
+        for tensor in view.nodes[op].inputs:
+            if tensor.op not in seen:
+                seen.add(tensor.op)
+                queue.append(tensor.op)
+    return None
+
+
+def _check_inside(view: GraphView, site: Site, consumer: Consumer) -> None:
+    """A function body that has the weight's handle must multiply what it reads."""
+    if not _takes_mask(view, consumer.op, site):
+        raise VerificationError(
+            f"{consumer.op}: expected the body that it runs to multiply {site.variable} by {site.mask}, "
+            "found one that does not take the mask"
+        )
+
+
+def _takes_mask(view: GraphView, op: OpName, site: Site) -> bool:
+    return any(variable_behind(view.nodes, tensor.op) == site.mask for tensor in view.nodes[op].inputs)
+
+
 def _check_no_bypass(view: GraphView, plan: MaskPlan, outputs: List[TensorRef]) -> None:
-    masked = {site.variable for site in plan.sites}
+    masked = {site.variable: site for site in plan.sites}
     walls = {name for site in plan.sites for name in (*_products(view, site), *site.raw_readers)}
     walls |= {copy.name for site in plan.sites for copy in site.copies}
     seen: Set[OpName] = set()
@@ -94,7 +117,11 @@ def _check_no_bypass(view: GraphView, plan: MaskPlan, outputs: List[TensorRef]) 
         seen.add(op)
         if op in masked:
             raise VerificationError(_bypass(view, op, walls, [tensor.op for tensor in outputs]))
-        stack.extend(tensor.op for tensor in view.nodes[op].inputs)
+        for tensor in view.nodes[op].inputs:
+            site = masked.get(variable_behind(view.nodes, tensor.op))
+            # A body that takes weight and mask multiplies them; what it consumes has been checked.
+            if site is None or not view.calls(op) or not _takes_mask(view, op, site):
+                stack.append(tensor.op)
 
 
 def _bypass(view: GraphView, variable: OpName, walls: Set[OpName], outputs: List[OpName]) -> str:

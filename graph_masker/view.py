@@ -99,6 +99,7 @@ class GraphView:
         regularization: names of tensors in the regularization-losses collection.
         masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
         slices: of the variables that are parts of partitioned ones.
+        values: ops that TensorFlow takes for the value of a variable whenever that is asked for.
         attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
         shape: a tensor's shape where it is fully known, else None.
         is_scalar: tells whether a tensor is a scalar; also where a file does not say of what shape it is.
@@ -114,6 +115,7 @@ class GraphView:
     regularization: FrozenSet[str]
     masks: Mapping[OpName, MaskRecord]
     slices: Mapping[OpName, Slice]
+    values: FrozenSet[OpName]
     attribute: Callable[[OpName, str], Any]
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]]
     is_scalar: Callable[[TensorRef], bool]
@@ -133,6 +135,10 @@ class GraphView:
         """Returns the variables' op names in order of creation."""
         return [node.name for node in self.nodes.values() if node.op_type in VARIABLE_OPS]
 
+    def mask_state(self) -> FrozenSet[OpName]:
+        """Returns the variables that are masks or thresholds."""
+        return frozenset(name for record in self.masks.values() for name in (record.mask, record.threshold))
+
     def to_networkx(self) -> "nx.DiGraph":
         """Returns the data flow as a networkx DiGraph: nodes are op names with attribute ``op_type``."""
         graph = nx.DiGraph()
@@ -145,6 +151,7 @@ def build_view(
     ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]],
     collections: Mapping[str, List[str]],
     slices: Mapping[OpName, Slice],
+    values: Iterable[OpName],
     attribute: Callable[[OpName, str], Any],
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]],
     is_scalar: Callable[[TensorRef], bool],
@@ -157,6 +164,7 @@ def build_view(
         ops: tuples (name, op type, data inputs).
         collections: names held by the collections that analysis reads: tensors and variables by name.
         slices: see `GraphView`.
+        values: see `GraphView`.
         attribute: see `GraphView`.
         shape: see `GraphView`.
         is_scalar: see `GraphView`.
@@ -178,6 +186,7 @@ def build_view(
         regularization=frozenset(collections.get("regularization_losses", [])),
         masks=_mask_records(nodes, readers, collections),
         slices=slices,
+        values=frozenset(values),
         attribute=attribute,
         shape=shape,
         is_scalar=is_scalar,

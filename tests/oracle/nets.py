@@ -1,16 +1,17 @@
 """Nets written once over a set of layers: plain ones, or tf.contrib.model_pruning's masked ones."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import tensorflow.compat.v1 as tf
 from tensorflow.contrib import layers as contrib_layers
-from tensorflow.contrib import slim
+from tensorflow.contrib import model_pruning, slim
 from tensorflow.contrib.framework import arg_scope
 from tensorflow.contrib.model_pruning.python.layers import core_layers, rnn_cells
 from tensorflow.contrib.model_pruning.python.layers import layers as masked_layers
 
-from tests.oracle.training import Model
+from tests.oracle.training import SPEC, Model
 
 
 def _slim_conv(layers: Any, images: Any) -> Any:
@@ -92,6 +93,36 @@ def _fused(layers: Any, sequences: Any) -> Any:
     return _loss(tf.layers.dense(net, 5, name="logits"), sequences) + penalty
 
 
+def _branches(layers: Any, images: Any) -> Any:
+    """Two views through one block of parallel branches: every layer of a reused scope, one of them with two readers."""
+    views = []
+    for number, view in enumerate((images, tf.reverse(images, [2]))):
+        with tf.variable_scope("block", reuse=number > 0):
+            stem = layers.conv2d(view, 5, [3, 3], scope="stem")
+            narrow = layers.conv2d(stem, 4, [1, 1], scope="branch_0")
+            wide = layers.conv2d(layers.conv2d(stem, 4, [1, 1], scope="reduce"), 5, [3, 3], scope="branch_1")
+            pooled = layers.conv2d(slim.avg_pool2d(stem, 2, 1, "SAME"), 3, [1, 1], scope="branch_2")
+            views.append(tf.reduce_mean(tf.concat([narrow, wide, pooled], 3), [1, 2]))
+    logits = layers.fully_connected(tf.concat(views, 1), 5, activation_fn=None, scope="logits")
+    return _loss(logits, images)
+
+
+def _projected(layers: Any, sequences: Any) -> Any:
+    """As many units in the projection as in the cell: contrib's mask has the wrong shape for any other number."""
+    cell = layers.cell(6, use_peepholes=True, num_proj=6, cell_clip=3.0)
+    outputs, _ = tf.nn.dynamic_rnn(cell, sequences, dtype=tf.float32)
+    return _loss(outputs[:, -1], sequences)
+
+
+def _two_weights(layers: Any, rows: Any) -> Any:
+    """One scope with two weights, as recurrent cells written by hand have."""
+    with tf.variable_scope("cell"):
+        first, second = tf.get_variable("input_kernel", [10, 8]), tf.get_variable("state_kernel", [8, 8])
+        state = tf.tanh(tf.matmul(rows, layers.weight(first)))
+        state = tf.tanh(tf.matmul(state, layers.weight(second)))
+    return _loss(state, rows)
+
+
 def _loss(logits: Any, batch: Any) -> Any:
     labels = tf.cast(tf.reduce_sum(batch, list(range(1, batch.shape.ndims))) > 0, tf.int32)
     return tf.losses.sparse_softmax_cross_entropy(labels, logits)
@@ -121,12 +152,35 @@ def _masked_dense(inputs: Any, units: int, **options: Any) -> Any:
     return core_layers.MaskedFullyConnected(units, **options).apply(inputs)
 
 
+def _apply_mask(weight: Any) -> Any:
+    """Gives the mask a scope of its own: contrib's is always called `mask`, which a scope can hold only once."""
+    return model_pruning.apply_mask(weight, scope=weight.op.name.rpartition("/")[2])
+
+
+def _plain_lstm(units: int, **options: Any) -> Any:
+    """contrib's cell takes no name, so that its scope is that of its class."""
+    return tf.nn.rnn_cell.LSTMCell(units, name="masked_lstm_cell", **options)
+
+
 _SLIM = SimpleNamespace(conv2d=slim.conv2d, fully_connected=slim.fully_connected)
 _MASKED_SLIM = SimpleNamespace(conv2d=masked_layers.masked_conv2d, fully_connected=masked_layers.masked_fully_connected)
 _LAYERS = SimpleNamespace(conv2d=tf.layers.conv2d, dense=tf.layers.dense)
 _MASKED_LAYERS = SimpleNamespace(conv2d=_masked_conv2d, dense=_masked_dense)
 _CELLS = SimpleNamespace(cell=tf.nn.rnn_cell.BasicLSTMCell)
 _MASKED_CELLS = SimpleNamespace(cell=rnn_cells.MaskedBasicLSTMCell)
+_LSTM = SimpleNamespace(cell=_plain_lstm)
+_MASKED_LSTM = SimpleNamespace(cell=rnn_cells.MaskedLSTMCell)
+_WEIGHTS = SimpleNamespace(weight=lambda weight: weight)
+_MASKED_WEIGHTS = SimpleNamespace(weight=_apply_mask)
+
+# contrib's cell leaves its projection dense.
+_NO_PROJECTION = replace(SPEC, exclude=("/projection/",))
+_TWO_WEIGHTS_NAMES = {
+    "cell/input_kernel/mask": "cell/input_kernel_mask",
+    "cell/input_kernel/threshold": "cell/input_kernel_threshold",
+    "cell/state_kernel/mask": "cell/state_kernel_mask",
+    "cell/state_kernel/threshold": "cell/state_kernel_threshold",
+}
 
 IMAGES, ROWS, SEQUENCES = (4, 8, 8, 3), (6, 10), (4, 5, 3)
 
@@ -137,6 +191,13 @@ NETS = {
     "tf.layers dense, clipped momentum": Model(_layers_dense, _clipped_momentum, _LAYERS, _MASKED_LAYERS, ROWS),
     "shared convolutions, clipped momentum": Model(_shared, _clipped_momentum, _SLIM, _MASKED_SLIM, IMAGES),
     "LSTM in dynamic_rnn, clipped momentum": Model(_recurrent, _clipped_momentum, _CELLS, _MASKED_CELLS, SEQUENCES),
+    "branches of a reused scope, Adam": Model(_branches, _adam, _SLIM, _MASKED_SLIM, IMAGES),
+    "LSTM with peepholes and projection, clipped momentum": Model(
+        _projected, _clipped_momentum, _LSTM, _MASKED_LSTM, SEQUENCES, spec=_NO_PROJECTION
+    ),
+    "two weights in one scope, clipped momentum": Model(
+        _two_weights, _clipped_momentum, _WEIGHTS, _MASKED_WEIGHTS, ROWS, names=_TWO_WEIGHTS_NAMES
+    ),
 }
 
 # Of layers that tf.contrib.model_pruning has no masked twins for: oracles of one way of masking for another.

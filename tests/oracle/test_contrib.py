@@ -14,10 +14,10 @@ from tests.oracle.training import SPEC, STEPS, train_auto_masked, train_hand_mas
 @pytest.mark.parametrize("name", NETS)
 def test_training_equals_contribs(name: str, use_resource: bool):
     model = NETS[name]
-    theirs = train_hand_masked(model, SPEC, use_resource)
-    ours = train_auto_masked(model, SPEC, theirs.initial, use_resource)
+    theirs = train_hand_masked(model, model.spec, use_resource)
+    ours = train_auto_masked(model, model.spec, theirs.initial, use_resource)
     assert_same_bits(ours.flat(), theirs.flat())
-    masks = [value for key, value in theirs.steps[-1].items() if key.endswith("/mask")]
+    masks = [value for key, value in theirs.steps[-1].items() if key.endswith("mask")]
     assert masks and all(0.75 < 1 - mask.mean() < 0.85 for mask in masks), "the oracle pruned nothing"
     assert STEPS >= 50
 
@@ -34,8 +34,8 @@ def theirs():
 @pytest.mark.parametrize("name", ["shared convolutions, clipped momentum", "LSTM in dynamic_rnn, clipped momentum"])
 def test_auto_mask_trains_the_same(name: str, use_resource: bool):
     model = NETS[name]
-    theirs = train_hand_masked(model, SPEC, use_resource)
-    assert_same_bits(train_with_auto_mask(model, SPEC, theirs.initial, use_resource).flat(), theirs.flat())
+    theirs = train_hand_masked(model, model.spec, use_resource)
+    assert_same_bits(train_with_auto_mask(model, model.spec, theirs.initial, use_resource).flat(), theirs.flat())
 
 
 def test_one_bit_of_one_weight_is_seen(theirs):

@@ -7,7 +7,6 @@ from graph_masker.masker import Masker
 from graph_masker.plan import LAST_UPDATE_STEP
 from tests.helpers.graphs import snapshot
 from tests.oracle.nets import NETS
-from tests.oracle.training import SPEC
 
 
 @pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
@@ -17,7 +16,7 @@ def test_hand_masked_nets_are_recognised(name: str, use_resource: bool):
     with tf.Graph().as_default() as graph, tf.variable_scope(tf.get_variable_scope(), use_resource=use_resource):
         loss = model.loss(model.masked, tf.placeholder(tf.float32, model.batch))
         before, masks = snapshot(graph), len({mask.name for mask in graph.get_collection("masks")})
-        plan = Masker(graph, SPEC).mask([loss], strict=True)
+        plan = Masker(graph, model.spec).mask([loss], strict=True)
         after = snapshot(graph)
     assert len(plan.sites) == masks > 0
     assert all(site.masked and graph.get_operation_by_name(site.mask) for site in plan.sites)
@@ -31,5 +30,5 @@ def test_plain_nets_are_not(name: str):
     model = NETS[name]
     with tf.Graph().as_default() as graph:
         loss = model.loss(model.plain, tf.placeholder(tf.float32, model.batch))
-        plan = Masker(graph, SPEC).mask([loss], strict=True)
+        plan = Masker(graph, model.spec).mask([loss], strict=True)
     assert not any(site.masked for site in plan.sites)

@@ -1,7 +1,7 @@
 """Trains a net that graph_masker masks and its twin made of tf.contrib.model_pruning's layers, and records all."""
 
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -31,6 +31,8 @@ class Model:
         minimize: takes the loss, returns the train op.
         plain, masked: the two flavours of layers.
         batch: shape of one batch.
+        spec: schedule, and what the masked flavour leaves dense.
+        names: our name by contrib's, for variables that the two name differently.
     """
 
     loss: Net
@@ -38,6 +40,8 @@ class Model:
     plain: Any
     masked: Any
     batch: Tuple[int, ...]
+    spec: PruningSpec = SPEC
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,28 @@ def train_auto_masked(
             loss, train_op = _build(model, model.plain)
         update = masker.attach_update(train_op)
         return _record(model, graph, loss, [train_op, update], [], initial)
+
+
+def train_with_contribs_update(
+    model: Model, spec: PruningSpec, initial: Values, use_resource: bool, pruning_first: bool
+) -> Recording:
+    """Trains the plain net, masked by graph_masker; contrib's own update runs after each step.
+
+    Args:
+        model: the net.
+        spec: schedule.
+        initial: values of all variables.
+        use_resource: the kind of variables.
+        pruning_first: make contrib's Pruning before masking; else after.
+    """
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        tf.train.get_or_create_global_step()
+        pruning = contribs_pruning(spec) if pruning_first else None
+        masker = Masker(graph, spec)
+        with masker.watching_gradients():
+            loss, train_op = _build(model, model.plain)
+        update = (pruning or contribs_pruning(spec)).conditional_mask_update_op()
+        return _record(model, graph, loss, [train_op], [update], initial)
 
 
 def train_with_auto_mask(model: Model, spec: PruningSpec, initial: Values, use_resource: bool = False) -> Recording:
@@ -108,11 +134,12 @@ def train_masked_afterwards(
 
 
 def train_hand_masked(model: Model, spec: PruningSpec, use_resource: bool = False) -> Recording:
-    """Trains the net made of masked layers; contrib's own update runs after each step."""
+    """Trains the net made of masked layers; contrib's own update runs after each step. Names in it are ours."""
     with tf.Graph().as_default() as graph, _variables(use_resource):
         loss, train_op = _build(model, model.masked)
         update = contribs_pruning(spec).conditional_mask_update_op()
-        return _record(model, graph, loss, [train_op], [update], None)
+        theirs = _record(model, graph, loss, [train_op], [update], None)
+        return Recording(_renamed(theirs.initial, model.names), [_renamed(s, model.names) for s in theirs.steps])
 
 
 def contribs_pruning(spec: PruningSpec) -> Any:
@@ -124,6 +151,14 @@ def contribs_pruning(spec: PruningSpec) -> Any:
         f"sparsity_function_end_step={spec.end_step},sparsity_function_exponent={spec.exponent}"
     )
     return model_pruning.Pruning(hparams)
+
+
+def _renamed(values: Values, names: Mapping[str, str]) -> Values:
+    missing = set(names) - set(values)
+    assert not missing, f"the oracle has no {', '.join(sorted(missing))}"
+    renamed = {names.get(name, name): value for name, value in values.items()}
+    assert len(renamed) == len(values)
+    return renamed
 
 
 def _variables(use_resource: bool) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.python.eager.function import defun
 from tensorflow.python.framework import function
 from tensorflow.python.ops import cond_v2, while_v2
 
@@ -31,7 +32,7 @@ def _while(batch: Any, weight: Any) -> Any:
 
 
 def _function(batch: Any, weight: Any) -> Any:
-    @tf.contrib.eager.defun
+    @defun
     def layer(hidden: Any) -> Any:
         return tf.tanh(hidden @ weight)
 
@@ -39,7 +40,7 @@ def _function(batch: Any, weight: Any) -> Any:
 
 
 def _nested(batch: Any, weight: Any) -> Any:
-    @tf.contrib.eager.defun
+    @defun
     def outer(hidden: Any) -> Any:
         return _while(hidden, weight) + tf.transpose(tf.transpose(weight) @ tf.transpose(hidden))
 
@@ -47,7 +48,7 @@ def _nested(batch: Any, weight: Any) -> Any:
 
 
 def _given_value(batch: Any, weight: Any) -> Any:
-    @tf.contrib.eager.defun
+    @defun
     def layer(hidden: Any, kernel: Any) -> Any:
         return tf.tanh(hidden @ tf.cast(tf.cast(kernel, tf.float64), tf.float32))
 
@@ -57,7 +58,7 @@ def _given_value(batch: Any, weight: Any) -> Any:
 def _defun(batch: Any, weight: Any) -> Any:
     @function.Defun(tf.float32, tf.float32)
     def layer(hidden: Any, kernel: Any) -> Any:
-        return tf.tanh(hidden @ kernel)
+        return tf.tanh(tf.matmul(tf.reshape(hidden, [2, 3]), tf.reshape(kernel, [3, 3])))
 
     output = layer(batch, weight)
     output.set_shape([2, 3])
