@@ -7,7 +7,7 @@
 Nothing is guessed: an op of the right type that does not fit is an op that could not be matched.
 """
 
-from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import WeightRule
@@ -36,16 +36,18 @@ class Matches(NamedTuple):
         by_consumer: by the consumer's edge.
         backward: the ops that they show to be autodiff's.
         twice: backward ops that were differentiated themselves, each with an op of its gradient.
+        doubtful: consumers with an op that may be the gradient of its weight or of another one.
     """
 
     by_consumer: Dict[Edge, List[Match]]
     backward: FrozenSet[OpName]
     twice: Dict[OpName, OpName]
+    doubtful: Dict[Edge, OpName]
 
 
 def match_consumers(
     view: GraphView,
-    consumers: Iterable[Tuple[Edge, WeightRule]],
+    consumers: Mapping[OpName, Sequence[Tuple[Edge, WeightRule]]],
     outputs: Iterable[OpName],
     known: Optional[FrozenSet[OpName]],
 ) -> Matches:
@@ -53,25 +55,29 @@ def match_consumers(
 
     Args:
         view: the graph.
-        consumers: every edge by which an op reads a weight, with the op's rule.
+        consumers: by variable, the edges by which ops read it as their weight, with the ops' rules.
         outputs: ops of the model's outputs and losses, where they are known.
         known: ops that autodiff is known to have made, if it was watched; a match lies among them. None: whether
             an op is autodiff's is decided by the graph.
     """
-    return _Matcher(view, tuple(consumers), known).run(outputs)
+    return _Matcher(view, consumers, known).run(outputs)
 
 
 class _Matcher:
     def __init__(
         self,
         view: GraphView,
-        consumers: Tuple[Tuple[Edge, WeightRule], ...],
+        consumers: Mapping[OpName, Sequence[Tuple[Edge, WeightRule]]],
         known: Optional[FrozenSet[OpName]],
     ) -> None:
         self._view = view
         self._known = known
-        self._consumers = sorted(consumers, key=lambda pair: view.nodes[pair[0].op].order)
-        self._edges = {edge for edge, _ in consumers}
+        pairs = {edge: rule for pairs in consumers.values() for edge, rule in pairs}
+        self._consumers = sorted(pairs.items(), key=lambda pair: view.nodes[pair[0].op].order)
+        self._variables: Dict[Edge, Set[OpName]] = {}
+        for variable, found in consumers.items():
+            for edge, _ in found:
+                self._variables.setdefault(edge, set()).add(variable)
 
     def run(self, outputs: Iterable[OpName]) -> Matches:
         found = [match for edge, rule in self._consumers for match in self._matches(edge, rule)]
@@ -82,35 +88,59 @@ class _Matcher:
         alone = [
             match
             for match in found
-            if match.backward is None and match.consumer not in backward and match.gradient not in taken
+            if match.backward is None
+            and match.consumer not in backward
+            and match.gradient not in taken
+            and not self._is_named_otherwise(match)
         ]
         # What only looks like a weight's gradient is a product that the model goes on computing with.
         forward = ancestors(self._view, [*outputs, *(match.consumer.op for match in pairs)]) if alone else frozenset()
         alone = [match for match in alone if match.gradient.op not in forward]
-        pairs.extend(match for match in alone if self._is_certain(match, alone))
+        certain = [match for match in alone if self._is_certain(match, alone)]
+        claimed: Set[TensorRef] = set()
+        for match in certain:
+            # Readers of one weight and one input cannot be told apart, and need not be.
+            if match.gradient not in claimed:
+                claimed.add(match.gradient)
+                pairs.append(match)
         by_consumer: Dict[Edge, List[Match]] = {}
         for match in pairs:
             by_consumer.setdefault(match.consumer, []).append(match)
         gradients = {match.gradient for match in pairs}
+        doubtful = {match.consumer: match.gradient.op for match in alone if match.gradient not in gradients}
         twice = {
             match.consumer.op: match.gradient.op
             for match in found
             if match.consumer in backward and match.gradient not in gradients
         }
         ops = {tensor.op for tensor in gradients} | {edge.op for edge in backward if edge is not None}
-        return Matches(by_consumer, frozenset(ops), twice)
+        return Matches(by_consumer, frozenset(ops), twice, doubtful)
 
     def _is_certain(self, match: Match, rivals: List[Match]) -> bool:
-        """Tells whether a gradient without a backward read is that of its consumer, and of no other.
+        """Tells whether a gradient without a backward read is that of its consumer's weight, and of no other.
 
         Two layers that read one input have gradients of the same form; autodiff's names then tell them apart.
         """
         if autodiff_scope(match.consumer.op, match.gradient.op) is not None:
             return True
-        if any((other.consumer == match.consumer) != (other.gradient == match.gradient) for other in rivals):
+        own = self._variables[match.consumer]
+        alike = [other for other in rivals if self._variables[other.consumer] == own]
+        if any(other.gradient == match.gradient and other not in alike for other in rivals):
+            return False
+        group = {other.consumer for other in alike if other.gradient == match.gradient}
+        if len({other.gradient for other in alike if other.consumer in group}) > len(group):
             return False
         is_product = self._view.nodes[match.gradient.op].op_type == self._view.nodes[match.consumer.op].op_type
         return self._known is not None or not is_product
+
+    def _is_named_otherwise(self, match: Match) -> bool:
+        """Tells whether autodiff's name for a gradient says that it is that of another op."""
+        if autodiff_scope(match.consumer.op, match.gradient.op) is not None:
+            return False
+        prefix, found, _ = match.gradient.op.rpartition("_grad/")
+        while found and prefix not in self._view.nodes:
+            _, found, prefix = prefix.partition("/")
+        return bool(found)
 
     def _matches(self, edge: Edge, rule: WeightRule) -> Iterator[Match]:
         if rule.adjoint is None:
@@ -227,21 +257,6 @@ def ancestors(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:
             seen.add(op)
             stack.extend(tensor.op for tensor in view.nodes[op].inputs)
     return frozenset(seen)
-
-
-def gradient_beside(view: GraphView, read: Edge, rules: Iterable[WeightRule], known: FrozenSet[OpName]) -> bool:
-    """Tells whether, beside a backward read of a weight, autodiff took the weight's gradient, too."""
-    node = view.nodes[read.op]
-    for rule in rules:
-        adjoint = rule.adjoint
-        if adjoint is None or adjoint.data_op != node.op_type:
-            continue
-        port = adjoint.data_op_grad_input
-        grad = node.inputs[port if port is not None else 1 - read.port]
-        for edge in view.edges_from(grad.op, grad.output):
-            if edge.op != read.op and edge.op in known and view.nodes[edge.op].op_type == adjoint.weight_op:
-                return True
-    return False
 
 
 def trained_by(view: GraphView, variable: OpName) -> Optional[OpName]:

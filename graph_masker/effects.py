@@ -128,8 +128,10 @@ class Effects:
         outputs: FrozenSet[str],
         penalties: FrozenSet[str],
         optimizer: FrozenSet[OpName],
+        gradient_ops: FrozenSet[OpName],
     ) -> None:
         self._view = view
+        self._gradient_ops = gradient_ops
         self._kinds = kinds
         self._weight_ports = weight_ports
         self._outputs = outputs
@@ -148,6 +150,10 @@ class Effects:
             joins_loss = node.op_type in _ADDITIVE and self._view.is_scalar(edge.tensor)
             return frozenset({Effect.PENALTY if joins_loss else Effect.DATA})
         return self._of_op(edge.op)
+
+    def is_gradient(self, op: OpName) -> bool:
+        """Tells whether autodiff made an op."""
+        return op in self._gradient_ops
 
     def is_output(self, op: OpName) -> bool:
         """Tells whether the model returns what an op computes."""

@@ -196,6 +196,9 @@ class _Finder:
     def _of_edge(self, edge: Edge, read: OpName) -> List[_Term]:
         if edge in self._consumers:
             found = self._matches.by_consumer.get(edge, [])
+            if edge in self._matches.doubtful:
+                other = self._matches.doubtful[edge]
+                raise Unmatched(edge.op, f"whether '{other}' is the gradient of '{edge.op}' cannot be told")
             if not found:
                 self.without_gradient.append(edge.op)
             return [_Term(match.gradient, (edge,), read) for match in found]

@@ -103,6 +103,8 @@ class Masker:
         self._rules = tuple(rules)
         self._trainable_only = trainable_only
         self._masked: Dict[str, MaskedVariable] = {}
+        # What the model code may still hold, and what it is to read in its place: gradients, by tensor name.
+        self._replaced: Dict[str, Any] = {}
         self._last_update: Any = None
         # None until gradients are watched: then the graph itself is to tell which ops are autodiff's.
         self._gradient_ops: Optional[Set[str]] = None
@@ -150,7 +152,7 @@ class Masker:
             gradient_ops=self._gradient_ops,
             trainable_only=self._trainable_only,
         )
-        for item in apply_plan(self.graph, plan):
+        for item in apply_plan(self.graph, plan, self._replaced):
             self._masked[item.site.variable] = item
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
@@ -164,6 +166,10 @@ class Masker:
         """Whether autodiff was seen to make ops."""
         return bool(self._gradient_ops)
 
+    def current(self, tensor: Any) -> Any:
+        """Returns what a tensor that the model code holds has been replaced by; the tensor, where it has not been."""
+        return self._replaced.get(getattr(tensor, "name", ""), tensor)
+
     def note_gradients(self, ops: Iterable[str]) -> None:
         """Takes the names of ops that autodiff has just made: they belong to no model output."""
         self._gradient_ops = (self._gradient_ops or set()) | set(ops)
@@ -175,17 +181,10 @@ class Masker:
         Yields:
             a list that takes in the tensors that were differentiated.
         """
-        asked: List[Any] = []
-
-        def before(ys: Sequence[Any]) -> None:
-            asked.extend(ys)
-            self.mask(losses=ys)
-
         self.note_gradients(())
-        with tf_compat.around_functions(self.graph, self._mask_body), tf_compat.around_gradients(
-            self.graph, before, self.note_gradients
-        ):
-            yield asked
+        watcher = _Watcher(self)
+        with tf_compat.around_functions(self.graph, self._mask_body), tf_compat.around_gradients(self.graph, watcher):
+            yield watcher.asked
 
     def _mask_body(self, body: Any, outputs: Iterable[Any]) -> None:
         """Masks what a function body reads through captured handles: once it is a function, nothing can."""
@@ -228,6 +227,38 @@ class Masker:
             self.graph, self.masked_variables, self.spec, global_step, self._last_update, after
         )
         return self.update_op
+
+
+class _Watcher(tf_compat.GradientWatcher):
+    """Masks a graph before its gradients are built; those of a tape, which has recorded the raw weights, after.
+
+    Attributes:
+        asked: the tensors that were differentiated.
+    """
+
+    def __init__(self, masker: Masker) -> None:
+        self.asked: List[Any] = []
+        self._masker = masker
+
+    def before(self, ys: Sequence[Any]) -> None:
+        self.asked.extend(ys)
+        self._masker.mask(losses=ys)
+
+    def after(self, names: Sequence[str]) -> None:
+        self._masker.note_gradients(names)
+
+    def before_tape(self, variables: Sequence[str], nested: bool) -> None:
+        masked = [name for name in variables if name in self._masker.masks]
+        if masked and not nested:
+            raise UsageError(
+                f"{masked[0]}: a tf.GradientTape is asked for its gradient after the graph has been masked, and has "
+                "recorded the unmasked weight; ask the tape before any other gradients, or use tf.gradients"
+            )
+
+    def after_tape(self, names: Sequence[str], gradients: Sequence[Any]) -> Sequence[Any]:
+        self._masker.note_gradients(names)
+        self._masker.mask()
+        return [self._masker.current(gradient) for gradient in gradients]
 
 
 def _known(site: Site, earlier: MaskPlan) -> Site:

@@ -149,7 +149,7 @@ class _Sorter:
         if edge.op in self._view.masks:
             return
         found = self._effects.of(edge)
-        if Effect.DATA not in found:
+        if Effect.DATA not in found and not self._is_custom_gradient(edge.op):
             self._raw.append(edge.op)
         elif self._is_looked_through(edge.op) or (Effect.PENALTY in found and self._is_alias(edge.op)):
             self._from_value(TensorRef(edge.op), shared)
@@ -157,6 +157,13 @@ class _Sorter:
             if Effect.PENALTY in found:
                 self._copy(edge.op)
             self._reads.setdefault(read, (shared, []))[1].append((edge.op, edge.port))
+
+    def _is_custom_gradient(self, op: OpName) -> bool:
+        """Tells whether a gradient that the model itself defines (tf.custom_gradient) computes with the weight."""
+        scope, found, _ = op.partition("_grad/")
+        while found and scope not in self._view.nodes:
+            _, found, scope = scope.partition("/")
+        return bool(found) and self._view.nodes[scope].op_type == "IdentityN" and self._effects.is_gradient(op)
 
     def _is_alias(self, op: OpName) -> bool:
         return self._view.nodes[op].op_type in self._aliases

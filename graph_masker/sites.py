@@ -9,7 +9,7 @@ Pure: it reads a `GraphView` and returns data. Names of masks and the choice wha
 from dataclasses import dataclass
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
-from graph_masker.adjoints import Matches, ancestors, gradient_beside, match_consumers
+from graph_masker.adjoints import Matches, ancestors, match_consumers
 from graph_masker.effects import Effects, Kind, Kinds, ignores_value
 from graph_masker.functions import Functions, weight_inputs
 from graph_masker.gradients import GradientSum, Unmatched, gradient_sums
@@ -117,7 +117,7 @@ class _Finder:
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
         self._blocked: Dict[OpName, Unmasked] = {}
         self._ports: Set[Edge] = set()
-        self._matches = Matches({}, frozenset(), {})
+        self._matches = Matches({}, frozenset(), {}, {})
         penalties = {name for name in losses if self._kinds.of(name.partition(":")[0]) is not Kind.DATA}
         self._penalties = frozenset(penalties - outputs)
         self._outputs = outputs | (losses - penalties)
@@ -132,16 +132,15 @@ class _Finder:
             elif self._view.calls(node.name):
                 self._add_call(node.name)
         output_ops = [name.partition(":")[0] for name in self._outputs]
-        pairs = [pair for pairs in self._consumers.values() for pair in pairs]
-        self._matches = match_consumers(self._view, pairs, output_ops, self._known_gradients)
+        self._matches = match_consumers(self._view, self._consumers, output_ops, self._known_gradients)
         if self._known_gradients is None:
             self._gradient_ops = self._matches.backward
-        else:
-            self._gradient_ops -= self._recomputed()
         # What an output is computed from is the model's, also where gradients go into it (MAML's fast weights).
         model = ancestors(self._view, output_ops) - self._gradient_ops
         optimizer = _descendants(self._view, self._gradient_ops) - model
-        effects = Effects(self._view, self._kinds, self._ports, self._outputs, self._penalties, optimizer)
+        effects = Effects(
+            self._view, self._kinds, self._ports, self._outputs, self._penalties, optimizer, self._gradient_ops
+        )
         candidates: List[Candidate] = []
         unmasked: List[Unmasked] = []
         for variable in self._view.variables():
@@ -159,23 +158,6 @@ class _Finder:
             elif variable in self._view.trainable:
                 unmasked.append(self._why_not(variable))
         return Findings(tuple(candidates), tuple(unmasked))
-
-    def _recomputed(self) -> FrozenSet[OpName]:
-        """Layers that autodiff computes a second time (recompute_grad), from the weight as it reads it there.
-
-        They are consumers with gradients of their own.
-        """
-        found: Set[OpName] = set()
-        for edge in self._matches.by_consumer:
-            stack = [edge.op] if edge.op in self._gradient_ops else []
-            while stack:
-                op = stack.pop()
-                if op in self._gradient_ops and op not in found:
-                    found.add(op)
-                    # The way back to the variable, not to the layer's input.
-                    inputs = [edge.tensor] if op == edge.op else self._view.nodes[op].inputs
-                    stack.extend(tensor.op for tensor in inputs if self._origins.of(tensor).variables)
-        return frozenset(found)
 
     def _is_consumed(self, variable: OpName) -> bool:
         """Tells whether an op of the model, not only autodiff, consumes a variable."""
@@ -262,7 +244,7 @@ class _Finder:
         if not readers.reads and not readers.gathers:
             return ()
         is_expected = self._known_gradients is None and variable not in self._masks_of
-        found = gradient_sums(
+        return gradient_sums(
             self._view,
             self._matches,
             frozenset(self._ports),
@@ -272,14 +254,6 @@ class _Finder:
             variable,
             is_expected,
         )
-        if not found and self._known_gradients is not None:
-            for op, port in (edge for read in readers.reads for edge in read.reroutes):
-                edge = Edge(self._view.nodes[op].inputs[port], op, port)
-                if op in self._gradient_ops and gradient_beside(
-                    self._view, edge, self._weight_rules.values(), self._gradient_ops
-                ):
-                    raise Unmatched(op, f"the consumer that '{op}' is the gradient of was not found")
-        return found
 
     def _as_consumer(self, edge: Edge, rule: WeightRule) -> Consumer:
         is_inside = self._view.nodes[edge.op].op_type != rule.op_type

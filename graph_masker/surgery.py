@@ -7,7 +7,7 @@ after    weights -> read -> masked_weight (Mul) -> Conv2D
 
 import operator
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -33,8 +33,13 @@ class MaskedVariable:
     threshold: Any
 
 
-def apply_plan(graph: Any, plan: MaskPlan) -> Tuple[MaskedVariable, ...]:
+def apply_plan(graph: Any, plan: MaskPlan, replaced: Optional[Dict[str, Any]] = None) -> Tuple[MaskedVariable, ...]:
     """Masks a graph as planned and returns one `MaskedVariable` per site, in the plan's order.
+
+    Args:
+        graph: a `tf.Graph`.
+        plan: what to do.
+        replaced: takes in the masked gradients, by the name of the tensor that each replaces.
 
     Raises:
         SurgeryError: the plan does not fit the graph, or the graph is finalized. The graph is as it was.
@@ -49,7 +54,13 @@ def apply_plan(graph: Any, plan: MaskPlan) -> Tuple[MaskedVariable, ...]:
     moved: List[Tuple[Any, int, Any]] = []
     collections = tf_compat.collections_of(graph, _COLLECTIONS)
     try:
-        return tuple(_mask_site(graph, site, variables, moved) for site in plan.sites)
+        masked = tuple(_mask_site(graph, site, variables, moved) for site in plan.sites)
+        for item in masked:
+            for gradient in item.site.gradients:
+                tensor = _mask_gradient(graph, gradient, item.site, moved)
+                if replaced is not None:
+                    replaced[gradient.result] = tensor
+        return masked
     except Exception:
         for op, index, tensor in reversed(moved):
             tf_compat.update_input(op, index, tensor)
@@ -101,18 +112,17 @@ def _mask_site(graph: Any, site: Site, variables: Dict[str, Any], moved: List[Tu
             _move(graph.get_operation_by_name(name), index, source, moved)
     for name in site.gathers:
         _replace_gather(graph.get_operation_by_name(name), product, f"{name}/masked/", moved)
-    for gradient in site.gradients:
-        _mask_gradient(graph, gradient, product, moved)
     return MaskedVariable(site, weight, mask, threshold)
 
 
-def _mask_gradient(graph: Any, gradient: GradientSum, product: Any, moved: List[Tuple[Any, int, Any]]) -> None:
+def _mask_gradient(graph: Any, gradient: GradientSum, site: Site, moved: List[Tuple[Any, int, Any]]) -> Any:
     """Makes the readers of a weight's gradient read what they would have read, had the graph been masked first.
 
     Names are those that autodiff would have given, because Grappler sorts the inputs of a sum by their names, and
     with the order its last bits change.
     """
-    name = graph.unique_name(f"{gradient.scope}{product.op.name}_grad")
+    product = graph.get_operation_by_name(site.masked_weight)
+    name = graph.unique_name(f"{gradient.scope}{product.name}_grad")
     result = graph.get_tensor_by_name(gradient.result)
     readers = [(op, index) for op in result.consumers() for index, tensor in enumerate(op.inputs) if tensor is result]
     with tf_compat.in_context_of(graph, result.op):
@@ -124,11 +134,12 @@ def _mask_gradient(graph: Any, gradient: GradientSum, product: Any, moved: List[
                 total = result if _is_sum_of(result, terms) else tf.add_n(terms, name=f"{name}/sum")
             if kind != "raw":
                 own = f"{name}/Mul_1/" if kind == "shared" else f"{terms[0].op.name}/masked"
-                total = tf.multiply(product.op.inputs[0], total, name=own)
+                total = tf.multiply(product.inputs[0], total, name=own)
             summands.append(total)
         masked = summands[0] if len(summands) == 1 else tf.add_n(summands, name=f"{name}/with_raw")
     for op, index in readers:
         _move(op, index, masked, moved)
+    return masked
 
 
 def _is_sum_of(tensor: Any, terms: List[Any]) -> bool:

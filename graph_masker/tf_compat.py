@@ -246,46 +246,6 @@ def part_of(variable: Any, value: Any) -> Any:
     return value[tuple(slice(start, start + size) for start, size in zip(info.var_offset, info.var_shape))]
 
 
-@contextlib.contextmanager
-def around_gradients(
-    graph: Any, before: Callable[[Sequence[Any]], None], after: Callable[[Sequence[str]], None]
-) -> Iterator[None]:
-    """While open, calls `before(ys)` and `after(names of new ops)` around every building of gradients in `graph`.
-
-    tf.gradients and every optimizer reach TensorFlow's one implementation through its module, so that
-    replacing it there sees them all. Gradients of function bodies are built in graphs of their own and pass.
-    A tape has recorded the ops with the inputs that they had, so that masking before its gradients are built would
-    not reach them; for a tape only `after` is called.
-    """
-    original, of_tape = gradients_util._GradientsHelper, imperative_grad.imperative_grad
-
-    @contextlib.contextmanager
-    def watched() -> Iterator[None]:
-        first = graph._next_id_counter
-        yield
-        numbers = range(first + 1, graph._next_id_counter + 1)
-        after([graph._nodes_by_id[number].name for number in numbers if number in graph._nodes_by_id])
-
-    def helper(ys: Any, xs: Any, *args: Any, **kwargs: Any) -> Any:
-        if tf.get_default_graph() is not graph:
-            return original(ys, xs, *args, **kwargs)
-        before(list(ys) if isinstance(ys, (list, tuple)) else [ys])
-        with watched():
-            return original(ys, xs, *args, **kwargs)
-
-    def tape_helper(*args: Any, **kwargs: Any) -> Any:
-        if tf.executing_eagerly() or tf.get_default_graph() is not graph:
-            return of_tape(*args, **kwargs)
-        with watched():
-            return of_tape(*args, **kwargs)
-
-    gradients_util._GradientsHelper, imperative_grad.imperative_grad = helper, tape_helper
-    try:
-        yield
-    finally:
-        gradients_util._GradientsHelper, imperative_grad.imperative_grad = original, of_tape
-
-
 def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
     """Returns the ops by which training writes variables and the global step; empty where nothing trains them."""
     trainers = [op for variable in variables for op in _written_by(variable, ("Apply", "ResourceApply"))]
@@ -298,6 +258,69 @@ def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
 def _written_by(variable: Any, prefixes: Tuple[str, ...]) -> List[Any]:
     tensor = variable.handle if variable.op.type == "VarHandleOp" else variable._ref()
     return [op for op in tensor.consumers() if op.type.startswith(prefixes) and op.inputs[0] is tensor]
+
+
+class GradientWatcher:
+    """What to do around every building of gradients in a graph; to be derived from."""
+
+    def before(self, ys: Sequence[Any]) -> None:
+        """Called with the tensors that are about to be differentiated."""
+
+    def after(self, names: Sequence[str]) -> None:
+        """Called with the names of the ops that autodiff has made."""
+
+    def before_tape(self, variables: Sequence[str], nested: bool) -> None:
+        """Called with the names of resource variables, by which a tape is asked to differentiate.
+
+        `nested`: within another building of gradients, as recompute_grad does it.
+        """
+
+    def after_tape(self, names: Sequence[str], gradients: Sequence[Any]) -> Sequence[Any]:
+        """Called like `after`, with what the tape found; returns what to return in its place."""
+        return gradients
+
+
+@contextlib.contextmanager
+def around_gradients(graph: Any, watcher: GradientWatcher) -> Iterator[None]:
+    """While open, tells a watcher of every building of gradients in `graph`.
+
+    tf.gradients and every optimizer reach TensorFlow's one implementation through its module, so that replacing it
+    there sees them all; likewise tapes. Gradients of function bodies are built in graphs of their own and pass.
+    """
+    original, of_tape = gradients_util._GradientsHelper, imperative_grad.imperative_grad
+    depth = [0]
+
+    def new_ops(first: int) -> List[str]:
+        numbers = range(first + 1, graph._next_id_counter + 1)
+        return [graph._nodes_by_id[number].name for number in numbers if number in graph._nodes_by_id]
+
+    def helper(ys: Any, xs: Any, *args: Any, **kwargs: Any) -> Any:
+        if tf.get_default_graph() is not graph:
+            return original(ys, xs, *args, **kwargs)
+        watcher.before(list(ys) if isinstance(ys, (list, tuple)) else [ys])
+        first = graph._next_id_counter
+        depth[0] += 1
+        try:
+            result = original(ys, xs, *args, **kwargs)
+        finally:
+            depth[0] -= 1
+        watcher.after(new_ops(first))
+        return result
+
+    def tape_helper(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+        if tf.executing_eagerly() or tf.get_default_graph() is not graph:
+            return of_tape(tape, target, sources, *args, **kwargs)
+        handles = [tensor.op.name for tensor in sources if tensor.dtype == tf.resource]
+        watcher.before_tape(handles, bool(depth[0]))
+        first = graph._next_id_counter
+        result = of_tape(tape, target, sources, *args, **kwargs)
+        return watcher.after_tape(new_ops(first), result)
+
+    gradients_util._GradientsHelper, imperative_grad.imperative_grad = helper, tape_helper
+    try:
+        yield
+    finally:
+        gradients_util._GradientsHelper, imperative_grad.imperative_grad = original, of_tape
 
 
 @contextlib.contextmanager

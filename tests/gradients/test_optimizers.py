@@ -41,14 +41,7 @@ def test_optimizers(name, use_resource):
     assert_trains_as_its_twin(lambda batch: _minimized_by(name, batch), use_resource)
 
 
-CACHED = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a variable's cached value is moved to the product, and is what the optimizer reads as the variable",
-)
-
-
-@pytest.mark.parametrize("use_resource", [False, pytest.param(True, marks=CACHED)], ids=["ref", "resource"])
+@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
 @pytest.mark.parametrize("name", ["AdamW", "LARS", "moving average"])
 def test_optimizers_read_the_raw_weight_where_its_value_is_cached(name, use_resource):
     def build(batch):
@@ -133,11 +126,6 @@ def test_a_regularizer_reads_the_raw_weight(use_resource):
     assert_trains_as_its_twin(build, use_resource)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="what is differentiated counts as an output of the model, so that a regularizer alone reads masked weights",
-)
 @KINDS
 def test_a_regularizer_with_gradients_of_its_own_reads_the_raw_weight(use_resource):
     def build(batch):

@@ -10,14 +10,9 @@ from tensorflow.contrib import graph_editor
 from tensorflow.contrib import layers as contrib_layers
 
 from tests.gradients.pieces import apply, dense, mean_square, minimize
-from tests.gradients.twins import assert_trains_as_its_twin, assert_trains_as_its_twin_or_is_refused
+from tests.gradients.twins import assert_trains_as_its_twin
 
 KINDS = pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
-READ_BY_OTHER_OPS = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="what a gradient function reads by an op without a rule counts as the optimizer's, and stays unmasked",
-)
 
 
 def _with_layer(layer):
@@ -73,12 +68,11 @@ def _written_out(by_inputs):
 
 
 def test_a_custom_gradient_that_multiplies_by_the_weight():
-    assert_trains_as_its_twin_or_is_refused(_written_out(_by_product), use_resource=True)
+    assert_trains_as_its_twin(_written_out(_by_product), use_resource=True)
 
 
-@READ_BY_OTHER_OPS
 def test_a_custom_gradient_that_reads_the_weight_by_other_ops():
-    assert_trains_as_its_twin_or_is_refused(_written_out(_by_sum), use_resource=True)
+    assert_trains_as_its_twin(_written_out(_by_sum), use_resource=True)
 
 
 def _of_an_argument(by_inputs):
@@ -96,13 +90,12 @@ def _of_an_argument(by_inputs):
 
 @KINDS
 def test_a_custom_gradient_that_multiplies_by_its_argument(use_resource):
-    assert_trains_as_its_twin_or_is_refused(_of_an_argument(_by_product), use_resource)
+    assert_trains_as_its_twin(_of_an_argument(_by_product), use_resource)
 
 
-@READ_BY_OTHER_OPS
 @KINDS
 def test_a_custom_gradient_that_reads_its_argument_by_other_ops(use_resource):
-    assert_trains_as_its_twin_or_is_refused(_of_an_argument(_by_sum), use_resource)
+    assert_trains_as_its_twin(_of_an_argument(_by_sum), use_resource)
 
 
 @tf.RegisterGradient("ClippedMatMulOfTests")
@@ -167,14 +160,14 @@ def _tf_dense(units, activation, name):
 @pytest.mark.parametrize("block", BLOCKS)
 def test_recomputation_of_tensorflow(block):
     build, twin = _with_layer(tf.recompute_grad(BLOCKS[block])), _with_layer(BLOCKS[block])
-    assert_trains_as_its_twin_or_is_refused(build, use_resource=True, twin=twin)
+    assert_trains_as_its_twin(build, use_resource=True, twin=twin)
 
 
 @pytest.mark.parametrize("make_layer", [_tf_dense, tf.keras.layers.Dense], ids=["tf.layers", "keras"])
 def test_recomputation_of_a_layer_by_tensorflow(make_layer):
     build = _recomputed_layer(tf.recompute_grad, make_layer)
     twin = _recomputed_layer(lambda function: function, _tf_dense)
-    assert_trains_as_its_twin_or_is_refused(build, use_resource=True, twin=twin)
+    assert_trains_as_its_twin(build, use_resource=True, twin=twin)
 
 
 def test_reversible_blocks_of_contrib():
