@@ -1,0 +1,60 @@
+"""The only package that names TensorFlow's private API, and the only one that knows which TensorFlow it is (1.15)."""
+
+from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
+from graph_masker.tf_compat.ops import (
+    as_function,
+    beside,
+    collections_of,
+    in_context_of,
+    mark_names_as_used,
+    nth_element,
+    outside_everything,
+    root_variable_scope,
+    twin_of,
+    update_input,
+)
+from graph_masker.tf_compat.savers import (
+    extend_saver,
+    recorded_savers,
+    saver_is_built,
+    saver_variables,
+    saver_without,
+    set_scaffold_saver,
+)
+from graph_masker.tf_compat.variables import part_of, saved_name, set_slice, writers_of
+from graph_masker.tf_compat.views import captured_variables, view_of_body, view_of_graph, view_of_meta_graph
+from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
+
+__all__ = [
+    "GradientWatcher",
+    "around_functions",
+    "around_gradients",
+    "as_function",
+    "beside",
+    "captured_variables",
+    "collections_of",
+    "estimator_model_fn",
+    "estimator_with",
+    "extend_saver",
+    "in_context_of",
+    "mark_names_as_used",
+    "nth_element",
+    "outside_everything",
+    "part_of",
+    "recorded_savers",
+    "replace_method",
+    "root_variable_scope",
+    "saved_name",
+    "saver_is_built",
+    "saver_variables",
+    "saver_without",
+    "set_scaffold_saver",
+    "set_slice",
+    "twin_of",
+    "update_input",
+    "view_of_body",
+    "view_of_graph",
+    "view_of_meta_graph",
+    "wrap_estimators",
+    "writers_of",
+]

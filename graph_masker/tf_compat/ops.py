@@ -1,0 +1,90 @@
+"""New ops: where they go, and what they are."""
+
+import contextlib
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
+
+import tensorflow.compat.v1 as tf
+from tensorflow.python.framework import function as tf_function
+from tensorflow.python.ops import control_flow_util, nn_ops
+
+
+def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Callable[..., Any]:
+    """Returns a graph function: each call of it adds one op."""
+    function: Callable[..., Any] = tf_function.Defun(*types, func_name=name)(body)
+    return function
+
+
+def nth_element(values: Any, n: Any) -> Any:
+    """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
+    return nn_ops.nth_element(values, n)
+
+
+@contextlib.contextmanager
+def root_variable_scope() -> Iterator[None]:
+    """A context in which variables get the names that they are given, whatever scopes are open."""
+    scope = tf.VariableScope(reuse=False, name="")
+    with tf.name_scope(None), tf.variable_scope(scope, auxiliary_name_scope=False):
+        yield
+
+
+def beside(variable: Any) -> Any:
+    """A context in which new ops are colocated with a variable."""
+    return tf.get_default_graph().colocate_with(variable.op, ignore_existing=True)
+
+
+def update_input(op: Any, index: int, tensor: Any) -> None:
+    """Makes input `index` of an op read another tensor."""
+    op._update_input(index, tensor)
+
+
+@contextlib.contextmanager
+def outside_everything(graph: Any, like: Any) -> Iterator[None]:
+    """New ops go beside op `like`: no name scope, control flow or control dependency applies to them."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(graph.as_default())
+        stack.enter_context(graph.control_dependencies(None))
+        stack.enter_context(graph.name_scope(None))
+        stack.enter_context(graph.colocate_with(like, ignore_existing=True))
+        yield
+
+
+@contextlib.contextmanager
+def in_context_of(graph: Any, op: Any) -> Iterator[None]:
+    """New ops go into the loop or cond that holds the outputs of `op`, and nothing else applies to them."""
+    with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
+        graph._set_control_flow_context(control_flow_util.GetOutputContext(op))
+        try:
+            yield
+        finally:
+            graph._set_control_flow_context(None)
+
+
+def twin_of(op: Any, inputs: Sequence[Any], name: str) -> Any:
+    """Adds an op that equals `op` but for its inputs: type, attributes, control inputs, place, loop or cond."""
+    graph, definition = op.graph, op.node_def
+    attributes = {key: value for key, value in definition.attr.items() if not key.startswith("_output_shapes")}
+    with in_context_of(graph, op), graph.control_dependencies(op.control_inputs), graph.device(op.device or None):
+        twin = graph.create_op(
+            op.type,
+            list(inputs),
+            [tensor.dtype for tensor in op.outputs],
+            input_types=[tensor.dtype for tensor in inputs],
+            name=name,
+            attrs=attributes,
+            op_def=op.op_def,
+            compute_device=False,
+        )
+    for tensor, original in zip(twin.outputs, op.outputs):
+        tensor.set_shape(original.shape)
+    return twin
+
+
+def mark_names_as_used(graph: Any, names: Iterable[str]) -> None:
+    """Makes ops that are created later under these names get other ones. Absolute names bypass that."""
+    for name in names:
+        graph.unique_name(name)
+
+
+def collections_of(graph: Any, names: Iterable[str]) -> Dict[str, List[Any]]:
+    """Returns copies of a graph's collections."""
+    return {name: list(graph.get_collection(name)) for name in names}

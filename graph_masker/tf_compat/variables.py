@@ -1,0 +1,41 @@
+"""Variables: partitioned ones, and who writes them."""
+
+from typing import Any, List, Sequence, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker.view import Slice
+
+
+def set_slice(variable: Any, part: Slice, shape: Sequence[int]) -> None:
+    """Makes checkpoints hold a variable as part of a whole."""
+    info = tf.Variable.SaveSliceInfo(part.full_name, list(part.full_shape), list(part.offset), list(shape))
+    variable._set_save_slice_info(info)
+
+
+def saved_name(variable: Any) -> str:
+    """Returns the key under which checkpoints hold a variable: the whole's, for a part of a partitioned one."""
+    info = getattr(variable, "_save_slice_info", None)
+    return str(info.full_name) if info is not None else str(variable.op.name)
+
+
+def part_of(variable: Any, value: Any) -> Any:
+    """Returns the part of a checkpoint's array that a variable holds."""
+    info = getattr(variable, "_save_slice_info", None)
+    if info is None:
+        return value
+    return value[tuple(slice(start, start + size) for start, size in zip(info.var_offset, info.var_shape))]
+
+
+def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
+    """Returns the ops by which training writes variables and the global step; empty where nothing trains them."""
+    trainers = [op for variable in variables for op in _written_by(variable, ("Apply", "ResourceApply"))]
+    step = tf.train.get_global_step(graph)
+    if not trainers or step is None:
+        return []
+    return [*trainers, *_written_by(step, ("AssignAdd",))]
+
+
+def _written_by(variable: Any, prefixes: Tuple[str, ...]) -> List[Any]:
+    tensor = variable.handle if variable.op.type == "VarHandleOp" else variable._ref()
+    return [op for op in tensor.consumers() if op.type.startswith(prefixes) and op.inputs[0] is tensor]
