@@ -52,7 +52,10 @@ class Subject:
 
 @contextlib.contextmanager
 def subject_of(
-    model: Model, way: str = "before", spoil: Callable[[Built, Masker], None] = lambda built, masker: None
+    model: Model,
+    way: str = "before",
+    spoil: Callable[[Built, Masker], None] = lambda built, masker: None,
+    merge_sums: bool = False,
 ) -> Iterator[Subject]:
     """Yields a model masked one way, and its twin.
 
@@ -60,10 +63,11 @@ def subject_of(
         model: the description.
         way: a key of `twins.MASKED`.
         spoil: changes the masked graph, to see that a check fails.
+        merge_sums: see `Twin`.
     """
     parts, masker = MASKED[way](model)
     spoil(parts.built, masker)
-    with twins(parts, dense(model)) as (masked_twin, dense_twin):
+    with twins(parts, dense(model), merge_sums=merge_sums) as (masked_twin, dense_twin):
         yield Subject(way, masker, masked_twin, dense_twin, dense_twin.start())
 
 
@@ -253,15 +257,13 @@ def _expected(subject: Subject, masks: Mapping[str, Any], values: Values) -> Val
     raw = subject.dense.evaluate()
     result.update({name: value for name, value in raw.items() if name.startswith(("decay ", "loss decay "))})
     for name, mask in masks.items():
-        for number, call in enumerate(subject.dense.built.calls):
-            summands = []
-            if f"data {number} {name}" in result:
-                result[f"data {number} {name}"] = mask * result[f"data {number} {name}"]
-                summands.append(result[f"data {number} {name}"])
-            if f"decay {number} {name}" in result:
-                summands.append(result[f"decay {number} {name}"])
-            if name in call.gradients:
-                result[f"applied {number} {name}"] = sum(summands[1:], summands[0])
+        for number in range(len(subject.dense.built.calls)):
+            data, decay, applied = (f"{part} {number} {name}" for part in ("data", "decay", "applied"))
+            if data in result:
+                result[data] = mask * result[data]
+                result[applied] = result[data] + result[decay] if decay in result else mask * result[applied]
+            elif decay in result:
+                result[applied] = result[decay]
     return result
 
 

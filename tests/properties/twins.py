@@ -6,6 +6,7 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping,
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from fixtures.random_graphs import Built, Model, build
 from fixtures.random_graphs.description import BATCH, FEATURES
@@ -17,7 +18,6 @@ from tests.helpers.running import normal_value, single_threaded, variables_by_na
 SPEC = PruningSpec(0.5, 1, 10, also=("depthwise",))
 
 Values = Dict[str, Any]
-Masked = Tuple[Built, Masker]
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,15 @@ class Twin:
 
     Args:
         parts: the model.
+        merge_sums: let Grappler merge additions into one, as it does by default. Where the mask stands between two
+            sums of gradients they stay apart, so that the order of addition is another than in the dense graph.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, merge_sums: bool = False) -> None:
         self.built = parts.built
         self.variables = variables_by_name(self.built.graph)
         self._parts = parts.gradients
-        self._session = single_threaded(self.built.graph)
+        self._session = _session(self.built.graph, merge_sums)
         self._session.run([variable.initializer for variable in self.variables.values()])
 
     def start(self) -> Values:
@@ -141,10 +143,18 @@ class Twin:
 
 
 @contextlib.contextmanager
-def twins(*all_parts: Parts) -> Iterator[List[Twin]]:
+def twins(*all_parts: Parts, merge_sums: bool = False) -> Iterator[List[Twin]]:
     """Yields a `Twin` of each model."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(contextlib.closing(Twin(parts))) for parts in all_parts]
+        yield [stack.enter_context(contextlib.closing(Twin(parts, merge_sums))) for parts in all_parts]
+
+
+def _session(graph: Any, merge_sums: bool) -> Any:
+    if merge_sums:
+        return single_threaded(graph)
+    config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+    config.graph_options.rewrite_options.arithmetic_optimization = RewriterConfig.OFF
+    return tf.Session(graph=graph, config=config)
 
 
 def _scaled(value: Any, dtype: Any) -> Any:
