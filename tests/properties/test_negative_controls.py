@@ -69,6 +69,15 @@ def mask_the_regularizer(built: Built, masker: Masker) -> None:
             tf_compat.update_input(op, port, product)
 
 
+def apply_twice_the_gradient(built: Built, masker: Masker) -> None:
+    """The optimizer moves the first weight by twice its gradient."""
+    apply = built.graph.get_operation_by_name(
+        f"optimizer_0/update_{masker.plan.sites[0].variable}/ApplyGradientDescent"
+    )
+    with built.graph.as_default():
+        tf_compat.update_input(apply, 2, apply.inputs[2] * 2.0)
+
+
 def double_the_mask(built: Built, masker: Masker) -> None:
     """The product multiplies by twice the mask."""
     product = built.graph.get_operation_by_name(masker.plan.sites[0].masked_weight)
@@ -132,6 +141,7 @@ CONTROLS = [
     (leave_the_mask_out_of_the_gradient, check_training),
     (mask_the_regularizer, check_random_masks),
     (mask_the_regularizer, check_training),
+    (apply_twice_the_gradient, check_training),
     (double_the_mask, check_masks_of_ones),
     (add_a_second_mask, check_collections),
     (swap_two_masks, check_collections),

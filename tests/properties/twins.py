@@ -123,8 +123,8 @@ class Twin:
     def _run(self, fetches: Mapping[str, Any]) -> Values:
         return dict(self._session.run(dict(fetches), self._feed()))
 
-    def train(self, number: int, given: Optional[Mapping[str, Any]] = None) -> None:
-        """Runs the train op of the call of this number.
+    def train(self, number: int, given: Optional[Mapping[str, Any]] = None) -> Values:
+        """Runs the train op of the call of this number and returns the gradients applied, by variable name.
 
         Args:
             number: index among the model's calls.
@@ -132,7 +132,8 @@ class Twin:
         """
         call = self.built.calls[number]
         gradients = {call.gradients[name]: value for name, value in (given or {}).items()}
-        self._session.run(call.train_op, {**self._feed(), **gradients})
+        applied, _ = self._session.run([dict(call.gradients), call.train_op], {**self._feed(), **gradients})
+        return dict(applied)
 
     def _feed(self) -> Dict[Any, Any]:
         return {self.built.batch: np.random.RandomState(5).normal(size=[BATCH, FEATURES]).astype(np.float32)}
