@@ -16,6 +16,7 @@ from tests.helpers.running import normal_value, random_mask
 from tests.properties.twins import MASKED, SPEC, Twin, Values, dense, twins
 
 STEPS = 5
+CHECKED_STEPS = 3
 _COLLECTIONS = ("kernel", "masks", "thresholds", "masked_weights")
 
 
@@ -99,7 +100,7 @@ def check_training(subject: Subject) -> None:
     masks = subject.masks(random_mask)
     subject.set_masks(masks)
     subject.masked.load(subject.start)
-    for _ in range(STEPS):
+    for _ in range(CHECKED_STEPS):
         for number in range(len(subject.dense.built.calls)):
             before = _dense_values(subject)
             right = _check_against_weights_masked_by_hand(subject, masks, before)
