@@ -186,6 +186,25 @@ def test_a_weight_inside_a_loop_left_raw_is_caught(kind: str):
     check_everything(model)
 
 
+def test_a_wrong_sum_of_unsettled_order_is_caught():
+    model = Model((Layer("twice"), Layer("matmul", read="controlled")))
+
+    def double_the_kept_gradient(built: Built, masker: Masker) -> None:
+        site = masker.plan.sites[0]
+        mask = built.graph.get_tensor_by_name(f"{site.mask}/read:0")
+        with built.graph.as_default():
+            twice = mask * 2.0
+        for op, port in readers(built, mask):
+            if op.name.startswith("gradients"):
+                tf_compat.update_input(op, port, twice)
+
+    with subject_of(model) as subject:
+        check_random_masks(subject)
+    caught = pytest.raises(AssertionError, match="more than another order of addition")
+    with subject_of(model, spoil=double_the_kept_gradient) as subject, caught:
+        check_random_masks(subject)
+
+
 def test_training_of_another_model_is_not_alike():
     found, expected = trained(TWO_LAYERS, "before"), trained(replace(TWO_LAYERS, optimizer="adam"), "before")
     weights = {f"step {step}: matmul_0/kernel" for step in range(STEPS)}
