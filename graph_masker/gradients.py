@@ -13,6 +13,7 @@ from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import ReadRule
 
 _SUM = "AddN"
+_NO_RULE = ReadRule("")
 
 
 class GradientSum(NamedTuple):
@@ -62,6 +63,11 @@ class _Partial(NamedTuple):
     tensor: TensorRef
     terms: Tuple[_Term, ...]
     raw: Tuple[TensorRef, ...]
+
+
+def _term_of(partial: _Partial) -> _Term:
+    sources = tuple(source for term in partial.terms for source in term.sources)
+    return _Term(partial.tensor, sources, partial.terms[0].read)
 
 
 def gradient_sums(
@@ -208,6 +214,11 @@ class _Finder:
             self.unknown.append(edge.op)
             return []
         per_output = {output: self._of_value(TensorRef(edge.op, output), read) for output in self._outputs(edge.op)}
+        if rule.alias and edge.op not in self._view.values:
+            # It moves to the product as it is, and what its readers contribute is added up first.
+            sums = self.add_up([term for found in per_output.values() for term in found])
+            if not any(partial.raw for partial in sums):
+                return [_term_of(partial) for partial in sums]
         return self._passed_back(edge, rule, per_output)
 
     def _passed_back(self, edge: Edge, rule: ReadRule, outputs: Dict[int, List[_Term]]) -> List[_Term]:
@@ -222,19 +233,24 @@ class _Finder:
         for found in outputs.values():
             for partial in self.add_up(found):
                 gathered.setdefault(self._input_gradient(edge, rule, partial), []).extend(partial.terms)
-        return [
-            _Term(tensor, tuple(source for term in found for source in term.sources), found[0].read)
-            for tensor, found in gathered.items()
-        ]
+        return [_term_of(_Partial(tensor, tuple(found), ())) for tensor, found in gathered.items()]
 
     def _input_gradient(self, edge: Edge, rule: ReadRule, partial: _Partial) -> TensorRef:
         if partial.raw:
             raise Unmatched(edge.op, f"a regularizer reads '{edge.op}', too")
         found = self._exit_of(partial.tensor) if rule.adjoint == "Exit" else self._adjoints(edge, rule, partial.tensor)
         shape, expected = (self._view.shape(found[0]) if found else None), self._view.shape(edge.tensor)
+        if self._view.nodes[self._behind(edge.tensor.op)].op_type == "VarHandleOp":
+            expected = None  # A handle is a scalar, whatever it stands for.
         if len(found) != 1 or (shape is not None and expected is not None and shape != expected):
             raise Unmatched(edge.op, f"the {rule.adjoint} that passes the gradient of '{edge.op}' back was not found")
         return found[0]
+
+    def _behind(self, op: OpName) -> OpName:
+        """Follows a handle back to its variable; a value, to the op that it comes from."""
+        while self._rules.get(self._view.nodes[op].op_type, _NO_RULE).control_flow:
+            op = self._view.nodes[op].inputs[0].op
+        return op
 
     def _adjoints(self, edge: Edge, rule: ReadRule, gradient: TensorRef) -> List[TensorRef]:
         found = []

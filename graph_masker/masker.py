@@ -171,8 +171,12 @@ class Masker:
         return self._replaced.get(getattr(tensor, "name", ""), tensor)
 
     def note_gradients(self, ops: Iterable[str]) -> None:
-        """Takes the names of ops that autodiff has just made: they belong to no model output."""
-        self._gradient_ops = (self._gradient_ops or set()) | set(ops)
+        """Takes the names of ops that autodiff has just made: they belong to no model output.
+
+        A masker that has masked a graph whose gradients it did not see being built goes on deciding by the graph.
+        """
+        if self._gradient_ops is not None or not self._masked:
+            self._gradient_ops = (self._gradient_ops or set()) | set(ops)
 
     @contextlib.contextmanager
     def watching_gradients(self) -> Iterator[List[Any]]:

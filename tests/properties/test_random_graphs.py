@@ -8,20 +8,32 @@ import os
 from typing import Any, Callable
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, event, given, reject, seed, settings
 
 from fixtures.random_graphs import Model
 from tests.helpers.bits import assert_same_bits
 from tests.properties.checks import check_everything, trained
 from tests.properties.generator import models
-from tests.properties.known import is_known_to_fail
-
-# The ways a graph is masked, of `twins.MASKED`. The first is what the others are compared with.
-WAYS = ("before",)
+from tests.properties.twins import Refused
 
 SEED = os.environ.get("GRAPH_MASKER_FUZZ", "")
 GRAPHS = os.environ.get("GRAPH_MASKER_FUZZ_GRAPHS", "")
-DEFAULT, MANY = 40, 240
+DEFAULT, FEWER, MANY = 30, 12, 240
+
+
+def check_unless_refused(check: Callable[..., None], model: Model, way: str) -> None:
+    """Leaves out models whose gradients cannot be matched with certainty, and says of how many it was so."""
+    try:
+        check(model, way)
+    except Refused:
+        event("refused")
+        reject()
+    event("masked")
+
+
+def assert_trains_alike(model: Model, way: str) -> None:
+    """Asserts that a model trains as it does when it is masked before its gradients are built."""
+    assert_same_bits(trained(model, way), trained(model, "before"))
 
 
 def over_random_models(count: int) -> Callable[[Callable[..., None]], Any]:
@@ -36,26 +48,35 @@ def over_random_models(count: int) -> Callable[[Callable[..., None]], Any]:
     )
 
     def decorate(test: Callable[..., None]) -> Any:
-        drawn = given(model=models().filter(lambda model: not is_known_to_fail(model)))(applied(test))
+        drawn = given(model=models())(applied(test))
         return seed(int(SEED))(drawn) if SEED else drawn
 
     return decorate
 
 
-@pytest.mark.parametrize("way", WAYS)
 @over_random_models(DEFAULT)
-def test_every_guarantee_holds(way: str, model: Model):
-    check_everything(model, way)
+def test_every_guarantee_holds(model: Model):
+    check_everything(model, "before")
+
+
+@over_random_models(FEWER)
+def test_every_guarantee_holds_where_gradients_exist(model: Model):
+    check_unless_refused(check_everything, model, "after")
+
+
+@over_random_models(FEWER)
+def test_both_ways_of_masking_train_alike(model: Model):
+    check_unless_refused(assert_trains_alike, model, "after")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
 @over_random_models(MANY)
-def test_every_guarantee_holds_for_many_graphs(way: str, model: Model):
-    check_everything(model, way)
+def test_every_guarantee_holds_for_many_graphs(model: Model):
+    check_everything(model, "before")
 
 
-@pytest.mark.parametrize("way", WAYS[1:])
-@over_random_models(DEFAULT)
-def test_every_way_of_masking_trains_alike(way: str, model: Model):
-    assert_same_bits(trained(model, way), trained(model, WAYS[0]))
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [check_everything, assert_trains_alike], ids=["guarantees", "training"])
+@over_random_models(MANY // 2)
+def test_many_graphs_whose_gradients_exist(check: Callable[..., None], model: Model):
+    check_unless_refused(check, model, "after")

@@ -1,7 +1,7 @@
 """Runs a built model: sets all variables at once, evaluates what a check compares, trains."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
@@ -10,8 +10,8 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from fixtures.random_graphs import Built, Model, build
 from fixtures.random_graphs.description import BATCH, FEATURES
-from graph_masker import tf_compat
-from graph_masker.masker import Masker
+from graph_masker.errors import PlanError
+from graph_masker.masker import Masker, mask_graph
 from graph_masker.spec import PruningSpec
 from tests.helpers.running import normal_value, single_threaded, variables_by_name
 
@@ -47,21 +47,30 @@ def masked_before(model: Model) -> Masked:
 
     def around(graph: Any) -> ContextManager[Any]:
         maskers.append(Masker(graph, SPEC))
-        return tf_compat.around_gradients(
-            graph, lambda ys: maskers[0].mask(outputs=ys), lambda names: maskers[0].note_gradients(names)
-        )
+        return maskers[0].watching_gradients()
 
     built = build(model, around)
     maskers[0].mask(outputs=(*built.outputs, *built.losses))
     return _noted(built, maskers[0])
 
 
+class Refused(Exception):
+    """The gradients of a model could not be matched with certainty, and it was left as it was."""
+
+
 def masked_after(model: Model) -> Masked:
     """Builds a model with its gradients and optimizers, and masks it then."""
-    from graph_masker import mask_graph  # type: ignore[attr-defined]
-
     built = build(model)
-    return _noted(built, mask_graph(built.graph, SPEC, outputs=built.outputs, losses=built.losses))
+    try:
+        masker = mask_graph(built.graph, SPEC, outputs=built.outputs, losses=built.losses)
+    except PlanError as refusal:
+        assert "holds its gradients already, and" in str(refusal), refusal
+        raise Refused(str(refusal)) from refusal
+    calls = tuple(
+        replace(call, gradients={name: masker.current(tensor) for name, tensor in call.gradients.items()})
+        for call in built.calls
+    )
+    return _noted(replace(built, calls=calls), masker)
 
 
 MASKED: Mapping[str, Callable[[Model], Masked]] = {"before": masked_before, "after": masked_after}
@@ -177,7 +186,7 @@ def _with_parts(built: Built) -> Parts:
 
 
 def _noted(built: Built, masker: Masker) -> Masked:
-    with tf_compat.around_gradients(built.graph, lambda ys: None, masker.note_gradients):
+    with masker.watching_gradients():
         return _with_parts(built), masker
 
 
