@@ -110,7 +110,8 @@ class _Masking:
         if is_training:
             estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
         if masker.masks:
-            _prepare_savers(graph, masker, estimator_spec, config, is_training, savers)
+            with tf_compat.paused_collector():
+                _prepare_savers(graph, masker, estimator_spec, config, is_training, savers)
         return estimator_spec
 
     def _report(self, plan: MaskPlan, mode: Any, config: Any) -> None:

@@ -138,6 +138,10 @@ class Masker:
         """
         if self.graph.finalized and self._masked:
             return self.plan
+        with tf_compat.paused_collector():
+            return self._mask(outputs, losses, strict)
+
+    def _mask(self, outputs: Iterable[Any], losses: Iterable[Any], strict: bool) -> MaskPlan:
         shown, lost = (
             [tensor for tensor in tensors if getattr(tensor, "graph", None) is self.graph]
             for tensors in (outputs, losses)
@@ -158,7 +162,10 @@ class Masker:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)
         verify_masked(self.graph, plan, [tensor.name for tensor in (*shown, *lost)])
-        self.plan = MaskPlan(tuple(_known(site, self.plan) for site in plan.sites), plan.skips, self.spec)
+        known = {site.variable: site for site in self.plan.sites}
+        self.plan = MaskPlan(
+            tuple(_known(site, known.get(site.variable)) for site in plan.sites), plan.skips, self.spec
+        )
         return self.plan
 
     @property
@@ -227,9 +234,10 @@ class Masker:
                 "the graph has no global step, which the schedule needs; create one with "
                 "tf.train.get_or_create_global_step() and pass it to the optimizer's minimize"
             )
-        self.update_op = build_update(
-            self.graph, self.masked_variables, self.spec, global_step, self._last_update, after
-        )
+        with tf_compat.paused_collector():
+            self.update_op = build_update(
+                self.graph, self.masked_variables, self.spec, global_step, self._last_update, after
+            )
         return self.update_op
 
 
@@ -265,19 +273,18 @@ class _Watcher(tf_compat.GradientWatcher):
         return [self._masker.current(gradient) for gradient in gradients]
 
 
-def _known(site: Site, earlier: MaskPlan) -> Site:
+def _known(site: Site, known: Optional[Site]) -> Site:
     """Keeps what an earlier pass recorded of a site and adds the edges that this pass moved."""
-    for known in earlier.sites:
-        if known.variable == site.variable:
-            return replace(
-                site,
-                masked=known.masked,
-                reads=_joined(known.reads, site.reads),
-                copies=_joined(known.copies, site.copies),
-                gathers=_joined(known.gathers, site.gathers),
-                gradients=_joined(known.gradients, site.gradients),
-            )
-    return site
+    if known is None:
+        return site
+    return replace(
+        site,
+        masked=known.masked,
+        reads=_joined(known.reads, site.reads),
+        copies=_joined(known.copies, site.copies),
+        gathers=_joined(known.gathers, site.gathers),
+        gradients=_joined(known.gradients, site.gradients),
+    )
 
 
 def _joined(known: Tuple[Any, ...], new: Tuple[Any, ...]) -> Tuple[Any, ...]:

@@ -10,6 +10,8 @@ from graph_masker.masker import Masker
 from graph_masker.source import CheckpointReader
 from graph_masker.view import threshold_of
 
+_LOADED_AT_ONCE = 256 * 2**20
+
 
 def include_state(saver: Any, masker: Masker) -> None:
     """Adds to a built saver the masks and thresholds of the weights it saves. In place.
@@ -38,27 +40,14 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
     What the checkpoint lacks is logged as a warning. Everything else must be there, as ever.
     """
     everything = {variable.op.name: variable for variable in masker.state_variables}
-    helper: List[Any] = []
-
-    def prepare() -> None:
-        if not helper and tf_compat.saver_is_built(saver):
-            with masker.graph.as_default(), tf.name_scope("model_pruning/restore_dense/"):
-                helper.append(tf_compat.saver_without(saver, everything))
-
-    def building(original: Callable[..., Any]) -> Callable[..., Any]:
-        def build() -> None:
-            original()
-            prepare()
-
-        return build
 
     def restoring(original: Callable[..., Any]) -> Callable[..., Any]:
         def restore(sess: Any, save_path: Any) -> Any:
             saved = _op_names(tf_compat.saver_variables(saver))
             # A saver of some other part of the model has no pruning state to miss.
             state = {name: variable for name, variable in everything.items() if name in saved}
-            # Not built: the checkpoint is restored as it would be without us, errors included.
-            held = _held(save_path) if helper and state else set(state)
+            # What is not a variable has ops of its own to restore it: all is then restored as it would be without us.
+            held = _held(save_path) if state and tf_compat.saver_has_only_variables(saver) else set(state)
             keys = _keys(masker, state, held)
             unused = {name for name in held if name.endswith("mask") and threshold_of(name) in held}
             unused -= {*state, *keys.values()}
@@ -73,16 +62,13 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
             absent = sorted(set(state) - set(keys))
             if absent:
                 tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(absent))
-            if helper[0] is not None:
-                helper[0].restore(sess, save_path)
+            _load_dense(sess, saver, save_path, set(state))
             _load_state(sess, save_path, state, keys)
             return None
 
         return restore
 
-    tf_compat.replace_method(saver, "build", building)
     tf_compat.replace_method(saver, "restore", restoring)
-    prepare()
 
 
 def _op_names(variables: Sequence[Any]) -> Set[str]:
@@ -114,6 +100,34 @@ def _keys(masker: Masker, state: Mapping[str, Any], held: Set[str]) -> Dict[str,
             if name in state and name not in keys and weight in held and others:
                 keys[name] = others[0]
     return keys
+
+
+def _load_dense(sess: Any, saver: Any, save_path: Any, state: Set[str]) -> None:
+    """Restores what a saver holds but pruning state, by running initializers on the checkpoint's values.
+
+    A saver of its own would do the same with ops that every training graph had to carry.
+
+    Raises:
+        tf.errors.NotFoundError: the checkpoint lacks a tensor, as a saver says it.
+    """
+    reader = CheckpointReader(str(save_path))
+    held = set(reader.names())
+    feed: Dict[Any, Any] = {}
+    initializers: List[Any] = []
+    for key, variable in tf_compat.saver_entries(saver):
+        if variable.op.name in state:
+            continue
+        if key not in held:
+            raise tf.errors.NotFoundError(None, None, f"Key {key} not found in checkpoint {save_path}")
+        value = tf_compat.part_of(variable, reader.tensor(key))
+        if variable.shape.is_fully_defined() and tf_compat.saver_reshapes(saver):
+            value = value.reshape(variable.shape.as_list())
+        feed[variable.initializer.inputs[1]] = value
+        initializers.append(variable.initializer)
+        if sum(value.nbytes for value in feed.values()) > _LOADED_AT_ONCE:
+            sess.run(initializers, feed)
+            feed, initializers = {}, []
+    sess.run(initializers, feed)
 
 
 def _load_state(sess: Any, save_path: Any, state: Mapping[str, Any], keys: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
 """A read-only view of a graph's data flow, the same for a `tf.Graph` and for a MetaGraph's protocol buffer.
 
-Built in one pass. Adjacency is kept in plain dicts, because a networkx multigraph of a 40,000-op training graph
-takes longer to build than the whole analysis; `GraphView.to_networkx` gives one where its algorithms are wanted.
+Built in one pass, and for a live graph brought up to date by reading what has changed. Adjacency is kept in plain
+dicts, because a networkx multigraph of a 40,000-op training graph takes longer to build than the whole analysis;
+`GraphView.to_networkx` gives one where its algorithms are wanted.
 """
 
 import re
@@ -147,8 +148,45 @@ class GraphView:
         return graph
 
 
+class Flow:
+    """Ops and the edges between them, as they are read from a graph.
+
+    Attributes:
+        nodes, readers: see `GraphView`.
+    """
+
+    def __init__(self, ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]] = ()) -> None:
+        """Args: tuples (name, op type, data inputs), in order of creation."""
+        self.nodes: Dict[OpName, Node] = {}
+        self.readers: Dict[OpName, List[Edge]] = {}
+        for name, op_type, inputs in ops:
+            self.add(name, op_type, inputs)
+
+    def add(self, name: OpName, op_type: str, inputs: Tuple[TensorRef, ...]) -> None:
+        """Adds an op, created after all others."""
+        self.nodes[name] = Node(name, op_type, inputs, len(self.nodes))
+        self._connect(name, inputs)
+
+    def reconnect(self, name: OpName, inputs: Tuple[TensorRef, ...]) -> None:
+        """Gives an op other inputs."""
+        node = self.nodes[name]
+        for source in {tensor.op for tensor in node.inputs}:
+            self.readers[source] = [edge for edge in self.readers[source] if edge.op != name]
+        self.nodes[name] = node._replace(inputs=inputs)
+        self._connect(name, inputs)
+
+    def _connect(self, name: OpName, inputs: Tuple[TensorRef, ...]) -> None:
+        readers = self.readers
+        for index, tensor in enumerate(inputs):
+            edge = Edge(tensor, name, index)
+            if tensor.op in readers:
+                readers[tensor.op].append(edge)
+            else:
+                readers[tensor.op] = [edge]
+
+
 def build_view(
-    ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]],
+    flow: Flow,
     collections: Mapping[str, List[str]],
     slices: Mapping[OpName, Slice],
     values: Iterable[OpName],
@@ -158,10 +196,10 @@ def build_view(
     is_controlled: Callable[[OpName], bool],
     calls: Callable[[OpName], Tuple[Call, ...]],
 ) -> GraphView:
-    """Builds a view from ops in order of creation.
+    """Builds a view of a flow; what is done to the flow later shows in the view.
 
     Args:
-        ops: tuples (name, op type, data inputs).
+        flow: the ops and edges.
         collections: names held by the collections that analysis reads: tensors and variables by name.
         slices: see `GraphView`.
         values: see `GraphView`.
@@ -171,20 +209,14 @@ def build_view(
         is_controlled: see `GraphView`.
         calls: see `GraphView`.
     """
-    nodes: Dict[OpName, Node] = {}
-    readers: Dict[OpName, List[Edge]] = {}
-    for order, (name, op_type, inputs) in enumerate(ops):
-        nodes[name] = Node(name, op_type, inputs, order)
-        for index, tensor in enumerate(inputs):
-            readers.setdefault(tensor.op, []).append(Edge(tensor, name, index))
     return GraphView(
-        nodes=nodes,
-        readers=readers,
+        nodes=flow.nodes,
+        readers=flow.readers,
         trainable=_op_names(collections.get("trainable_variables", [])),
         local=_op_names(collections.get("local_variables", [])),
         saved=_op_names(collections.get("variables", [])),
         regularization=frozenset(collections.get("regularization_losses", [])),
-        masks=_mask_records(nodes, readers, collections),
+        masks=_mask_records(flow.nodes, flow.readers, collections),
         slices=slices,
         values=frozenset(values),
         attribute=attribute,

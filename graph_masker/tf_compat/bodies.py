@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from tensorflow.python.framework import op_def_registry
 
-from graph_masker.view import Body, Call, GraphView, TensorRef, build_view
+from graph_masker.view import Body, Call, Flow, GraphView, TensorRef, build_view
 
 # By op type: the attributes that name functions, and the first input that is an argument.
 _CALLS: Dict[str, Tuple[Tuple[str, ...], int]] = {
@@ -106,4 +106,4 @@ def _view(ops: Iterator[Any], nodes: Dict[str, Any], calls: Callable[[str], Tupl
         return name in nodes and any(text.startswith("^") for text in nodes[name].input)
 
     collections: Dict[str, List[str]] = {}
-    return build_view(ops, collections, {}, (), nothing, nothing, lambda _: True, is_controlled, calls)
+    return build_view(Flow(ops), collections, {}, (), nothing, nothing, lambda _: True, is_controlled, calls)

@@ -1,6 +1,7 @@
 """New ops: where they go, and what they are."""
 
 import contextlib
+import gc
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
 
 import tensorflow.compat.v1 as tf
@@ -30,6 +31,18 @@ def root_variable_scope() -> Iterator[None]:
 def beside(variable: Any) -> Any:
     """A context in which new ops are colocated with a variable."""
     return tf.get_default_graph().colocate_with(variable.op, ignore_existing=True)
+
+
+@contextlib.contextmanager
+def paused_collector() -> Iterator[None]:
+    """While open, Python's garbage collector rests: it would walk the model's whole graph again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def update_input(op: Any, index: int, tensor: Any) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any, Dict, Iterable, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import variables as variables_lib
@@ -70,18 +70,19 @@ def extend_saver(saver: Any, variables: Sequence[Any]) -> None:
     saver.build()
 
 
-def saver_without(saver: Any, names: Iterable[str]) -> Any:
-    """Returns a new saver for what a built one restores, less the variables of these op names. None if empty."""
-    dropped = set(names)
+def saver_entries(saver: Any) -> List[Tuple[str, Any]]:
+    """Returns the variables that a saver holds, each with its key in checkpoints."""
     items = saver._var_list
     if isinstance(items, dict):
-        kept: Any = {key: item for key, item in items.items() if not dropped.intersection(_op_names(item))}
-    else:
-        kept = [item for item in items if not dropped.intersection(_op_names(item))]
-    if not kept:
-        return None
-    return tf.train.Saver(kept, sharded=saver._sharded, reshape=saver._reshape)
+        return [(key, variable) for key, item in items.items() for variable in _parts(item)]
+    return [(saved_name(variable), variable) for item in items or [] for variable in _parts(item)]
 
 
-def _op_names(item: Any) -> List[str]:
-    return [str(getattr(getattr(part, "op", part), "name", "")) for part in _parts(item)]
+def saver_has_only_variables(saver: Any) -> bool:
+    """Tells whether a saver is built and holds nothing but variables: no table, iterator or other object."""
+    return saver_is_built(saver) and all(isinstance(item, tf.Variable) for item in saver_variables(saver))
+
+
+def saver_reshapes(saver: Any) -> bool:
+    """Tells whether a saver gives restored values the shape of their variables."""
+    return bool(saver._reshape)

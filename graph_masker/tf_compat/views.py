@@ -1,5 +1,6 @@
 """Views of live graphs, of graphs in files, and of function bodies that are being built."""
 
+import itertools
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -7,7 +8,7 @@ from tensorflow.core.framework import variable_pb2
 from tensorflow.python.framework import func_graph
 
 from graph_masker.tf_compat.bodies import Bodies
-from graph_masker.view import Call, GraphView, Slice, TensorRef, build_view
+from graph_masker.view import Call, Flow, GraphView, Slice, TensorRef, build_view
 
 _READ_COLLECTIONS = (
     "variables",
@@ -19,14 +20,45 @@ _READ_COLLECTIONS = (
 )
 
 
+class _LiveFlow:
+    """The flow of a `tf.Graph`. Ops are only ever added to one; edges move, and TensorFlow then reads them anew."""
+
+    def __init__(self, graph: Any) -> None:
+        self.flow = Flow()
+        self._graph = graph
+        # Names and types come through TensorFlow's C interface, at a microsecond a call: each is asked for once.
+        self._names: Dict[Any, str] = {}
+        self._inputs: List[Any] = []
+
+    def refresh(self) -> Flow:
+        names, inputs = self._names, self._inputs
+        added = list(itertools.islice(self._graph._nodes_by_id.values(), len(names), None))
+        for op in added:
+            names[op] = op.name
+        for position, (op, known) in enumerate(zip(names, inputs)):
+            if op._inputs_val is not known:
+                self.flow.reconnect(names[op], self._read(op))
+                inputs[position] = op._inputs_val
+        for op in added:
+            self.flow.add(names[op], op.type, self._read(op))
+            inputs.append(op._inputs_val)
+        return self.flow
+
+    def _read(self, op: Any) -> Tuple[TensorRef, ...]:
+        names = self._names
+        return tuple([TensorRef(names[tensor._op], tensor._value_index) for tensor in op.inputs])
+
+
+def _flow_of(graph: Any) -> Flow:
+    """Returns a graph's flow as it is now. The graph keeps it, so that it lives no longer than the graph."""
+    live = getattr(graph, "_graph_masker_flow", None)
+    if live is None:
+        live = graph._graph_masker_flow = _LiveFlow(graph)
+    return live.refresh()
+
+
 def view_of_graph(graph: Any) -> GraphView:
     """Returns a view of a `tf.Graph` as it is now."""
-    # Names and types come through TensorFlow's C interface, at two microseconds a call: each is asked for once.
-    names = {op: op.name for op in graph.get_operations()}
-
-    def ops() -> Iterator[Tuple[str, str, Tuple[TensorRef, ...]]]:
-        for op, name in names.items():
-            yield name, op.type, tuple(TensorRef(names[tensor.op], tensor.value_index) for tensor in op.inputs)
 
     def is_controlled(name: str) -> bool:
         return bool(graph.get_operation_by_name(name).control_inputs)
@@ -59,7 +91,7 @@ def view_of_graph(graph: Any) -> GraphView:
         op = graph.get_operation_by_name(name)
         return bodies.calls(op.type, len(op.inputs), lambda key: op.get_attr(key).name)
 
-    return build_view(ops(), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
+    return build_view(_flow_of(graph), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
 
 
 def _plain(value: Any) -> Any:
@@ -113,7 +145,7 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         inputs = sum(not text.startswith("^") for text in node.input)
         return bodies.calls(node.op, inputs, lambda key: node.attr[key].func.name)
 
-    return build_view(ops(), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
+    return build_view(Flow(ops()), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
 
 
 def _parse_input(text: str) -> TensorRef:
@@ -168,7 +200,7 @@ def view_of_body(body: Any, variables: Mapping[str, str], outer: GraphView) -> G
         return [name for name, variable in variables.items() if variable in names]
 
     return build_view(
-        ((n.name, "VarHandleOp" if n.name in variables else n.op_type, n.inputs) for n in inner.nodes.values()),
+        Flow((n.name, "VarHandleOp" if n.name in variables else n.op_type, n.inputs) for n in inner.nodes.values()),
         {"trainable_variables": collection(outer.trainable), "variables": collection(outer.saved)},
         {},
         (),
