@@ -1,6 +1,6 @@
 """Sorts every reader of one variable: those that move to the masked weight, and those that keep the raw value."""
 
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, Dict, FrozenSet, List, NamedTuple, Tuple
 
 from graph_masker.effects import Effect, Effects, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
@@ -148,7 +148,7 @@ class _Sorter:
     def _sort(self, edge: Edge, read: TensorRef, shared: bool) -> None:
         if edge.op in self._view.masks:
             return
-        found = self._effects.of(edge)
+        found = self._of_pushed(edge) if self._is_push(edge.op) else self._effects.of(edge)
         if Effect.DATA not in found and not self._is_custom_gradient(edge.op):
             self._raw.append(edge.op)
         elif self._is_looked_through(edge.op) or (Effect.PENALTY in found and self._is_alias(edge.op)):
@@ -157,6 +157,18 @@ class _Sorter:
             if Effect.PENALTY in found:
                 self._copy(edge.op)
             self._reads.setdefault(read, (shared, []))[1].append((edge.op, edge.port))
+
+    def _is_push(self, op: OpName) -> bool:
+        return self._view.nodes[op].op_type == "StackPushV2"
+
+    def _of_pushed(self, edge: Edge) -> FrozenSet[Effect]:
+        """What a loop keeps for its gradient goes where the value goes in the loop."""
+        siblings = self._view.edges_from(edge.tensor.op, edge.tensor.output)
+        effects = [self._effects.of(other) for other in siblings if not self._is_push(other.op)]
+        found = frozenset(effect for one in effects for effect in one)
+        if {Effect.DATA, Effect.PENALTY} <= found:
+            raise Refusal(edge.op, f"the gradients of a layer and of a regularizer in a loop share '{edge.op}'")
+        return found
 
     def _is_custom_gradient(self, op: OpName) -> bool:
         """Tells whether a gradient that the model itself defines (tf.custom_gradient) computes with the weight."""

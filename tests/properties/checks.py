@@ -307,10 +307,10 @@ def _sums_of_unsettled_order(subject: Subject, values: Values) -> List[str]:
     """
     names = []
     for site in subject.sites:
-        edges = sum(len(read.reroutes) for read in site.reads)
+        edges = sum(len(read.reroutes) for read in site.reads) + len(site.gathers)
         for number in range(len(subject.dense.built.calls)):
             data, decay, applied = (f"{part} {number} {site.variable}" for part in ("data", "decay", "applied"))
-            if data in values and len(site.reads) > 1:
+            if data in values and len(site.reads) + len(site.gathers) > 1:
                 names.extend([data] if edges > 2 else [])
                 names.extend([applied] if edges > 2 or decay in values else [])
     return names
