@@ -14,6 +14,7 @@ _HOMES = {
     "Masker": "masker",
     "verify_masked": "verify",
     "inspect_model": "inspection",
+    "verify_model": "verification",
     "fold_checkpoint": "checkpoint",
     "MaskPlan": "plan",
     "Site": "plan",

@@ -13,7 +13,7 @@ from graph_masker.plan import MaskPlan, Site, make_plan
 from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
 from graph_masker.surgery import MaskedVariable, apply_plan, mask_body
-from graph_masker.verify import verify_masked
+from graph_masker.verify import originals_of, verify_masked
 from rewriters import DEFAULT_RULES, Rule
 
 
@@ -146,6 +146,7 @@ class Masker:
             [tensor for tensor in tensors if getattr(tensor, "graph", None) is self.graph]
             for tensors in (outputs, losses)
         )
+        originals = originals_of(tf_compat.view_of_graph(self.graph))
         plan = plan_graph(
             self.graph,
             self.spec,
@@ -161,7 +162,7 @@ class Masker:
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)
-        verify_masked(self.graph, plan, [tensor.name for tensor in (*shown, *lost)])
+        verify_masked(self.graph, plan, [tensor.name for tensor in (*shown, *lost)], originals)
         known = {site.variable: site for site in self.plan.sites}
         self.plan = MaskPlan(
             tuple(_known(site, known.get(site.variable)) for site in plan.sites), plan.skips, self.spec

@@ -1,7 +1,7 @@
 """The guarantees of a masked graph, as checks that run. They know a plan's raw readers, but no rules."""
 
 from collections import deque
-from typing import Any, Iterable, List, Optional, Set
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 import networkx as nx
 
@@ -11,27 +11,67 @@ from graph_masker.plan import MaskPlan, Site
 from graph_masker.sites import Consumer
 from graph_masker.view import GraphView, OpName, TensorRef, products_of, variable_behind
 
+Originals = Mapping[OpName, Tuple[str, int]]
 
-def verify_masked(graph: Any, plan: MaskPlan, outputs: Iterable[str] = ()) -> None:
+
+def verify_masked(
+    graph: Any, plan: MaskPlan, outputs: Iterable[str] = (), originals: Optional[Originals] = None
+) -> None:
     """Checks a masked graph against its plan.
 
     Every site has its mask, threshold and product, of the weight's shape; the product multiplies the mask and
-    that weight, nothing else (G1); every consumer's weight comes from a product (G2, G4); no path leads from a
-    masked variable's raw value to `outputs` (G2).
+    that weight, nothing else (G1); every consumer's weight comes from a product (G2); no path leads from a masked
+    variable's raw value to `outputs` (G2); every variable has one mask, and every mask one variable (G4); nothing is
+    multiplied by a mask twice (G5); every original op is there, with its type and number of inputs (G7).
 
     Args:
         graph: a `tf.Graph` that `apply_plan` has been applied to.
         plan: the plan it was applied with.
         outputs: names of the model's output and loss tensors. Without them only consumers are checked.
+        originals: what `originals_of` returned before.
 
     Raises:
         VerificationError: a guarantee does not hold; the message names the ops concerned.
     """
-    view = tf_compat.view_of_graph(graph)
+    verify_view(tf_compat.view_of_graph(graph), plan, outputs, originals)
+
+
+def verify_view(
+    view: GraphView, plan: MaskPlan, outputs: Iterable[str] = (), originals: Optional[Originals] = None
+) -> None:
+    """Does what `verify_masked` does, for a graph in a file as well."""
+    _check_pairs(plan)
     for site in plan.sites:
         _check_product(view, site)
         _check_consumers(view, site)
+        _check_once(view, site)
     _check_no_bypass(view, plan, [_tensor(name) for name in outputs])
+    for name, (op_type, inputs) in (originals or {}).items():
+        node = view.nodes.get(name)
+        if node is None or node.op_type != op_type or len(node.inputs) != inputs:
+            raise VerificationError(f"{name}: expected the original {op_type} of {inputs} inputs, found {node}")
+
+
+def originals_of(view: GraphView) -> Originals:
+    """Returns what must survive masking: every op's name with its type and number of inputs."""
+    return {name: (node.op_type, len(node.inputs)) for name, node in view.nodes.items()}
+
+
+def _check_pairs(plan: MaskPlan) -> None:
+    masks: Dict[OpName, OpName] = {}
+    for site in plan.sites:
+        if masks.setdefault(site.mask, site.variable) != site.variable:
+            raise VerificationError(f"{site.mask}: expected one weight, found {masks[site.mask]} and {site.variable}")
+
+
+def _check_once(view: GraphView, site: Site) -> None:
+    """No product is multiplied by its mask again."""
+    products = set(_products(view, site))
+    for product in products:
+        for edge in view.edges_from(product):
+            node = view.nodes[edge.op]
+            if node.op_type == "Mul" and variable_behind(view.nodes, node.inputs[1 - edge.port].op) == site.mask:
+                raise VerificationError(f"{edge.op}: multiplies {product} by {site.mask} a second time")
 
 
 def _tensor(name: str) -> TensorRef:

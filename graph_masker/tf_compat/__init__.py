@@ -25,7 +25,13 @@ from graph_masker.tf_compat.savers import (
     set_scaffold_saver,
 )
 from graph_masker.tf_compat.variables import part_of, saved_name, set_slice, writers_of
-from graph_masker.tf_compat.views import captured_variables, view_of_body, view_of_graph, view_of_meta_graph
+from graph_masker.tf_compat.views import (
+    captured_variables,
+    names_in_collection,
+    view_of_body,
+    view_of_graph,
+    view_of_meta_graph,
+)
 from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
 
 __all__ = [
@@ -41,6 +47,7 @@ __all__ = [
     "extend_saver",
     "in_context_of",
     "mark_names_as_used",
+    "names_in_collection",
     "nth_element",
     "outside_everything",
     "part_of",

@@ -129,7 +129,7 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         found = _plain(shapes[tensor.output]) if tensor.output < len(shapes) else None
         return None if found is None or None in found else found
 
-    collections = {key: _names_in(meta_graph, key) for key in _READ_COLLECTIONS}
+    collections = {key: names_in_collection(meta_graph, key) for key in _READ_COLLECTIONS}
     slices, values = {}, set()
     for definition in _variables_in(meta_graph, "variables"):
         values.add(definition.snapshot_name.split(":")[0])
@@ -153,7 +153,7 @@ def _parse_input(text: str) -> TensorRef:
     return TensorRef(name, int(output or 0))
 
 
-def _names_in(meta_graph: Any, key: str) -> List[str]:
+def names_in_collection(meta_graph: Any, key: str) -> List[str]:
     if key not in meta_graph.collection_def:
         return []
     collection = meta_graph.collection_def[key]
