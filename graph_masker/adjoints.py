@@ -7,6 +7,7 @@
 Nothing is guessed: an op of the right type that does not fit is an op that could not be matched.
 """
 
+from collections import Counter
 from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
@@ -83,7 +84,7 @@ class _Matcher:
         found = [match for edge, rule in self._consumers for match in self._matches(edge, rule)]
         pairs = [match for match in found if match.backward is not None]
         backward = {match.backward for match in pairs}
-        pairs = [match for match in pairs if match.consumer not in backward]
+        pairs = _one_each([match for match in pairs if match.consumer not in backward])
         taken = {match.gradient for match in pairs}
         alone = [
             match
@@ -97,12 +98,7 @@ class _Matcher:
         forward = ancestors(self._view, [*outputs, *(match.consumer.op for match in pairs)]) if alone else frozenset()
         alone = [match for match in alone if match.gradient.op not in forward]
         certain = [match for match in alone if self._is_certain(match, alone)]
-        claimed: Set[TensorRef] = set()
-        for match in certain:
-            # Readers of one weight and one input cannot be told apart, and need not be.
-            if match.gradient not in claimed:
-                claimed.add(match.gradient)
-                pairs.append(match)
+        pairs.extend(_one_each(certain))
         by_consumer: Dict[Edge, List[Match]] = {}
         for match in pairs:
             by_consumer.setdefault(match.consumer, []).append(match)
@@ -212,6 +208,29 @@ class _Matcher:
         while node.op_type in _CONSTANT_CARRIERS:
             node = self._view.nodes[node.inputs[0].op]
         return node.inputs[0] if node.op_type == "Enter" else None
+
+
+def _one_each(matches: List[Match]) -> List[Match]:
+    """Gives each gradient one consumer.
+
+    Those that read the same weight and the same data fit alike, and whose is whose makes no difference; autodiff's
+    names are followed, and else each gets one before any gets two.
+    """
+    found: List[Match] = []
+    claimed: Set[TensorRef] = set()
+    taken: Dict[Edge, int] = Counter()
+    by_name = [match for match in matches if autodiff_scope(match.consumer.op, match.gradient.op) is not None]
+    for match in by_name:
+        if match.gradient not in claimed:
+            claimed.add(match.gradient)
+            taken[match.consumer] += 1
+            found.append(match)
+    for gradient in dict.fromkeys(match.gradient for match in matches if match.gradient not in claimed):
+        rivals = [match for match in matches if match.gradient == gradient]
+        match = min(rivals, key=lambda match: taken[match.consumer])
+        taken[match.consumer] += 1
+        found.append(match)
+    return found
 
 
 def autodiff_scope(op: OpName, gradient: OpName) -> Optional[str]:

@@ -16,20 +16,31 @@ _SUM = "AddN"
 _NO_RULE = ReadRule("")
 
 
+class Summand(NamedTuple):
+    """A part of a gradient.
+
+    Attributes:
+        tensors: names of the tensors that are to be added up and multiplied by the mask.
+        kind: ``shared`` for what comes from the product that serves all plain reads, ``own`` for what comes from
+            another product; ``raw`` for what stays as it is, a regularizer's gradient.
+        read: the read that its readers read; empty where that is the product's, or several, or not known.
+    """
+
+    tensors: Tuple[str, ...]
+    kind: str
+    read: OpName
+
+
 class GradientSum(NamedTuple):
     """One gradient of a weight, as one gradient call made it.
 
     Attributes:
-        summands: names of the tensors that `result` is the sum of, in groups: what one product's readers contribute
-            is added up, multiplied by the mask, and then added to the rest.
-        kinds: group by group, ``raw`` for what stays as it is, a regularizer's gradient; ``shared`` for what comes
-            from the product that serves all plain reads, ``own`` for what comes from another product.
+        summands: what `result` is the sum of, in the order in which autodiff came by it.
         result: name of the tensor whose readers are to read the new sum.
         scope: name scope of the gradient call, with its slash; empty where it is not known.
     """
 
-    summands: Tuple[Tuple[str, ...], ...]
-    kinds: Tuple[str, ...]
+    summands: Tuple[Summand, ...]
     result: str
     scope: str
 
@@ -49,25 +60,27 @@ class _Term(NamedTuple):
     Attributes:
         tensor: the contribution.
         sources: the consumers' edges that it comes from.
-        read: the read of the variable that they read, if that has a product of its own; else empty.
+        read: the read of the variable that they read.
+        shared: True where the product that serves all plain reads takes its place.
     """
 
     tensor: TensorRef
     sources: Tuple[Edge, ...]
     read: OpName
+    shared: bool
 
 
 class _Partial(NamedTuple):
-    """A sum of terms: its tensor, the terms, and whatever else was added."""
+    """A sum of terms: its tensor, the terms, and whatever else was added, each with the read it belongs to."""
 
     tensor: TensorRef
     terms: Tuple[_Term, ...]
-    raw: Tuple[TensorRef, ...]
+    raw: Tuple[Tuple[TensorRef, OpName], ...]
 
 
 def _term_of(partial: _Partial) -> _Term:
     sources = tuple(source for term in partial.terms for source in term.sources)
-    return _Term(partial.tensor, sources, partial.terms[0].read)
+    return _Term(partial.tensor, sources, partial.terms[0].read, partial.terms[0].shared)
 
 
 def gradient_sums(
@@ -107,7 +120,7 @@ def gradient_sums(
         raise Unmatched(str(consumer), f"'{trained}' trains it, but no gradient of '{consumer}' was found")
     sums = finder.add_up(terms)
     for partial in sums:
-        odd = [tensor.op for tensor in partial.raw if kinds.of(tensor.op) is Kind.DATA]
+        odd = [tensor.op for tensor, _ in partial.raw if kinds.of(tensor.op) is Kind.DATA]
         if odd and finder.without_gradient:
             raise Unmatched(odd[0], f"where '{odd[0]}', a part of its gradient, comes from is not known")
         for edge in {source for term in partial.terms for source in term.sources}:
@@ -118,22 +131,21 @@ def gradient_sums(
 
 
 def _as_data(view: GraphView, partial: _Partial) -> GradientSum:
-    """Groups a sum's terms by product, in the order in which autodiff would have added the products' gradients."""
+    """Groups a sum's terms by product, in the order in which autodiff would have come by the products' gradients."""
+
+    def order(tensor: TensorRef) -> int:
+        return view.nodes[tensor.op].order
+
     groups: Dict[OpName, List[_Term]] = {}
-    for term in sorted(partial.terms, key=lambda term: view.nodes[term.tensor.op].order):
-        groups.setdefault(term.read, []).append(term)
+    for term in sorted(partial.terms, key=lambda term: order(term.tensor)):
+        groups.setdefault("" if term.shared else term.read, []).append(term)
     found = [
-        (view.nodes[terms[-1].tensor.op].order, "own" if read else "shared", tuple(term.tensor.name for term in terms))
+        (order(terms[-1].tensor), Summand(tuple(t.tensor.name for t in terms), "own" if read else "shared", read))
         for read, terms in groups.items()
     ]
-    found.extend((view.nodes[tensor.op].order, "raw", (tensor.name,)) for tensor in partial.raw)
+    found.extend((order(tensor), Summand((tensor.name,), "raw", read)) for tensor, read in partial.raw)
     found.sort()
-    return GradientSum(
-        tuple(names for _, _, names in found),
-        tuple(kind for _, kind, _ in found),
-        partial.tensor.name,
-        _scope(partial),
-    )
+    return GradientSum(tuple(summand for _, summand in found), partial.tensor.name, _scope(partial))
 
 
 def _scope(partial: _Partial) -> str:
@@ -176,12 +188,12 @@ class _Finder:
                 terms.extend(self._passed_back(edge, rule, outputs))
             elif node.op_type in ("ReadVariableOp", "Identity"):
                 is_shared = not inside and not self._view.is_controlled(edge.op)
-                terms.extend(self._of_value(TensorRef(edge.op), "" if is_shared else edge.op))
+                terms.extend(self._of_value(TensorRef(edge.op), (edge.op, is_shared)))
             elif Effect.DATA in self._effects.of(edge):
-                terms.extend(self._of_edge(edge, handle.op if inside else ""))
+                terms.extend(self._of_edge(edge, (handle.op, not inside)))
         return terms
 
-    def _of_value(self, value: TensorRef, read: OpName) -> List[_Term]:
+    def _of_value(self, value: TensorRef, read: Tuple[OpName, bool]) -> List[_Term]:
         edges = [edge for edge in self._edges(value) if Effect.DATA in self._effects.of(edge)]
         return [term for edge in edges for term in self._of_edge(edge, read)]
 
@@ -199,7 +211,7 @@ class _Finder:
     def _outputs(self, op: OpName) -> List[int]:
         return sorted({edge.tensor.output for edge in self._view.edges_from(op)})
 
-    def _of_edge(self, edge: Edge, read: OpName) -> List[_Term]:
+    def _of_edge(self, edge: Edge, read: Tuple[OpName, bool]) -> List[_Term]:
         if edge in self._consumers:
             found = self._matches.by_consumer.get(edge, [])
             if edge in self._matches.doubtful:
@@ -207,7 +219,7 @@ class _Finder:
                 raise Unmatched(edge.op, f"whether '{other}' is the gradient of '{edge.op}' cannot be told")
             if not found:
                 self.without_gradient.append(edge.op)
-            return [_Term(match.gradient, (edge,), read) for match in found]
+            return [_Term(match.gradient, (edge,), *read) for match in found]
         node = self._view.nodes[edge.op]
         rule = self._rules.get(node.op_type)
         if rule is None or edge.port not in rule.carriers(len(node.inputs), edge.port if rule.parallel else 0):
@@ -318,11 +330,13 @@ class _Finder:
     def _joined(self, op: OpName, partials: List[_Partial]) -> _Partial:
         inputs = self._view.nodes[op].inputs
         covered = {tensor for partial in partials for tensor in self._held_by(partial.tensor)}
-        raw = tuple(tensor for tensor in inputs if tensor not in covered)
+        reads = {term.read for partial in partials for term in partial.terms}
+        read = reads.pop() if len(reads) == 1 else ""
+        raw = tuple((tensor, read) for tensor in inputs if tensor not in covered)
         return _Partial(
             TensorRef(op),
             tuple(term for partial in partials for term in partial.terms),
-            (*(tensor for partial in partials for tensor in partial.raw), *raw),
+            (*(item for partial in partials for item in partial.raw), *raw),
         )
 
     def _held_by(self, tensor: TensorRef) -> List[TensorRef]:

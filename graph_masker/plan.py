@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from graph_masker.errors import PlanError
-from graph_masker.gradients import GradientSum
+from graph_masker.gradients import GradientSum, Summand
 from graph_masker.readers import Copy, Read
 from graph_masker.sites import Candidate, Consumer, Findings
 from graph_masker.spec import PruningSpec
@@ -119,7 +119,10 @@ def _plain(site: Site) -> Dict[str, Any]:
         "consumers": [consumer._asdict() for consumer in site.consumers],
         "reads": [read._asdict() for read in site.reads],
         "copies": [copy._asdict() for copy in site.copies],
-        "gradients": [gradient._asdict() for gradient in site.gradients],
+        "gradients": [
+            {**gradient._asdict(), "summands": [summand._asdict() for summand in gradient.summands]}
+            for gradient in site.gradients
+        ],
         "part": site.part._asdict() if site.part is not None else None,
     }
 
@@ -130,13 +133,17 @@ def _site(plain: Dict[str, Any]) -> Site:
     values["reads"] = tuple(Read(read["tensor"], read["shared"], _edges(read["reroutes"])) for read in plain["reads"])
     values["copies"] = tuple(Copy(copy["op"], _edges(copy["moves"])) for copy in plain["copies"])
     values["gradients"] = tuple(
-        GradientSum(**{**item, "summands": tuple(map(tuple, item["summands"])), "kinds": tuple(item["kinds"])})
+        GradientSum(tuple(_summand(summand) for summand in item["summands"]), item["result"], item["scope"])
         for item in plain["gradients"]
     )
     if plain["part"] is not None:
         part = plain["part"]
         values["part"] = Slice(part["full_name"], tuple(part["full_shape"]), tuple(part["offset"]))
     return Site(**values)
+
+
+def _summand(plain: Dict[str, Any]) -> Summand:
+    return Summand(tuple(plain["tensors"]), plain["kind"], plain["read"])
 
 
 def _edges(plain: Iterable[Any]) -> Tuple[Tuple[OpName, int], ...]:

@@ -125,21 +125,29 @@ def _mask_gradient(graph: Any, gradient: GradientSum, site: Site, moved: List[Tu
     name = graph.unique_name(f"{gradient.scope}{product.name}_grad")
     result = graph.get_tensor_by_name(gradient.result)
     readers = [(op, index) for op in result.consumers() for index, tensor in enumerate(op.inputs) if tensor is result]
+    # The mask is written first, the read after it.
+    mask, read = product.inputs[0], product.inputs[1].op.name
+    levels: Dict[str, List[Any]] = {}
     with tf_compat.in_context_of(graph, result.op):
-        summands = []
-        for names, kind in zip(gradient.summands, gradient.kinds):
-            terms = [graph.get_tensor_by_name(item) for item in names]
+        for number, summand in enumerate(gradient.summands):
+            terms = [graph.get_tensor_by_name(item) for item in summand.tensors]
             total = terms[0]
             if len(terms) > 1:
                 total = result if _is_sum_of(result, terms) else tf.add_n(terms, name=f"{name}/sum")
-            if kind != "raw":
-                own = f"{name}/Mul_1/" if kind == "shared" else f"{terms[0].op.name}/masked"
-                total = tf.multiply(product.inputs[0], total, name=own)
-            summands.append(total)
-        masked = summands[0] if len(summands) == 1 else tf.add_n(summands, name=f"{name}/with_raw")
+            if summand.kind != "raw":
+                own = f"{name}/Mul_1/" if summand.kind == "shared" else f"{terms[0].op.name}/masked"
+                total = tf.multiply(mask, total, name=own)
+            # Autodiff adds up for each read first, and then for the variable, in the order in which sums are done.
+            key = summand.read or (read if summand.kind == "shared" else str(number))
+            levels[key] = [*levels.pop(key, []), total]
+        masked = _added([_added(level, f"{name}/with_raw") for level in levels.values()], f"{name}/with_raw")
     for op, index in readers:
         _move(op, index, masked, moved)
     return masked
+
+
+def _added(tensors: List[Any], name: str) -> Any:
+    return tensors[0] if len(tensors) == 1 else tf.add_n(tensors, name=name)
 
 
 def _is_sum_of(tensor: Any, terms: List[Any]) -> bool:

@@ -1,5 +1,7 @@
 """The only package that names TensorFlow's private API, and the only one that knows which TensorFlow it is (1.15)."""
 
+import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first, would leave it without `estimator`
+
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
 from graph_masker.tf_compat.ops import (
     as_function,
