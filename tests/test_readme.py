@@ -19,7 +19,7 @@ def _blocks(language):
 
 
 def test_the_python_example_trains_prunes_and_folds(tmp_path):
-    (code,) = _blocks("python")
+    code = _blocks("python")[0]
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=str(tmp_path), check=True, capture_output=True)
     folded = read_all(str(tmp_path / "build" / "example-folded"))
     kernels = {name: value for name, value in folded.items() if name.endswith("/kernel")}
@@ -27,6 +27,15 @@ def test_the_python_example_trains_prunes_and_folds(tmp_path):
     for name, value in kernels.items():
         assert int((value != 0).sum()) == kept_entries(value.size, 0.9), name
     assert not [name for name in folded if name.endswith("/mask")]
+
+
+def test_the_example_of_a_graph_that_is_built_already_prunes_it(tmp_path):
+    (_, code) = _blocks("python")
+    code += "    for mask in masker.masks.values():\n        print(int(session.run(mask).sum()))\n"
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=str(tmp_path), check=True, capture_output=True, text=True
+    )
+    assert [int(line) for line in result.stdout.split()] == [kept_entries(n, 0.9) for n in (64 * 300, 300 * 10)]
 
 
 def test_the_spec_file_is_a_valid_spec(tmp_path):
