@@ -87,11 +87,17 @@ def view_of_graph(graph: Any) -> GraphView:
                 values.add(value.op.name)
     bodies = Bodies(lambda name: graph._functions[name].definition if name in graph._functions else None)
 
-    def calls(name: str) -> Tuple[Call, ...]:
-        op = graph.get_operation_by_name(name)
-        return bodies.calls(op.type, len(op.inputs), lambda key: op.get_attr(key).name)
+    flow = _flow_of(graph)
 
-    return build_view(_flow_of(graph), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
+    def calls(name: str) -> Tuple[Call, ...]:
+        if not graph._functions:
+            return ()
+        node = flow.nodes[name]
+        return bodies.calls(
+            node.op_type, len(node.inputs), lambda key: graph.get_operation_by_name(name).get_attr(key).name
+        )
+
+    return build_view(flow, collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
 
 
 def _plain(value: Any) -> Any:
@@ -142,6 +148,8 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
 
     def calls(name: str) -> Tuple[Call, ...]:
         node = nodes[name]
+        if not library:
+            return ()
         inputs = sum(not text.startswith("^") for text in node.input)
         return bodies.calls(node.op, inputs, lambda key: node.attr[key].func.name)
 
