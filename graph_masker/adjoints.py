@@ -95,7 +95,7 @@ class _Matcher:
             and not self._is_named_otherwise(match)
         ]
         # What only looks like a weight's gradient is a product that the model goes on computing with.
-        forward = ancestors(self._view, [*outputs, *(match.consumer.op for match in pairs)]) if alone else frozenset()
+        forward = self._view.ancestors([*outputs, *(match.consumer.op for match in pairs)]) if alone else frozenset()
         alone = [match for match in alone if match.gradient.op not in forward]
         certain = [match for match in alone if self._is_certain(match, alone)]
         pairs.extend(_one_each(certain))
@@ -264,18 +264,6 @@ def pops_of(view: GraphView, push: OpName) -> List[OpName]:
             elif op_type in ("Enter", "RefEnter", "Switch", "Identity"):
                 todo.append(edge.op)
     return found
-
-
-def ancestors(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:
-    """Returns the ops and everything that they are computed from."""
-    seen: Set[OpName] = set()
-    stack = list(ops)
-    while stack:
-        op = stack.pop()
-        if op not in seen:
-            seen.add(op)
-            stack.extend(tensor.op for tensor in view.nodes[op].inputs)
-    return frozenset(seen)
 
 
 def trained_by(view: GraphView, variable: OpName) -> Optional[OpName]:

@@ -148,10 +148,13 @@ class _Sorter:
     def _sort(self, edge: Edge, read: TensorRef, shared: bool) -> None:
         if edge.op in self._view.masks:
             return
+        if self._is_looked_through(edge.op):
+            self._from_value(TensorRef(edge.op), shared)
+            return
         found = self._of_pushed(edge) if self._is_push(edge.op) else self._effects.of(edge)
         if Effect.DATA not in found and not self._is_custom_gradient(edge.op):
             self._raw.append(edge.op)
-        elif self._is_looked_through(edge.op) or (Effect.PENALTY in found and self._is_alias(edge.op)):
+        elif Effect.PENALTY in found and self._is_alias(edge.op):
             self._from_value(TensorRef(edge.op), shared)
         else:
             if Effect.PENALTY in found:

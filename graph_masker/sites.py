@@ -9,7 +9,7 @@ Pure: it reads a `GraphView` and returns data. Names of masks and the choice wha
 from dataclasses import dataclass
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
-from graph_masker.adjoints import Matches, ancestors, match_consumers
+from graph_masker.adjoints import Matches, match_consumers
 from graph_masker.effects import Effects, Kind, Kinds, ignores_value
 from graph_masker.functions import Functions, weight_inputs
 from graph_masker.gradients import GradientSum, Unmatched, gradient_sums
@@ -136,8 +136,8 @@ class _Finder:
         if self._known_gradients is None:
             self._gradient_ops = self._matches.backward
         # What an output is computed from is the model's, also where gradients go into it (MAML's fast weights).
-        model = ancestors(self._view, output_ops) - self._gradient_ops
-        optimizer = _descendants(self._view, self._gradient_ops) - model
+        model = self._view.ancestors(output_ops) - self._gradient_ops
+        optimizer = self._view.descendants(self._gradient_ops) - model
         effects = Effects(
             self._view, self._kinds, self._ports, self._outputs, self._penalties, optimizer, self._gradient_ops
         )
@@ -282,18 +282,6 @@ class _Finder:
             if not ignores_value(op_type):
                 return Unmasked(variable, edge.op, f"no rule masks what {op_type} '{edge.op}' reads")
         return Unmasked(variable, "", "nothing in this graph reads it")
-
-
-def _descendants(view: GraphView, ops: Iterable[OpName]) -> FrozenSet[OpName]:
-    """Returns the ops and everything computed from them."""
-    seen: Set[OpName] = set()
-    stack = list(ops)
-    while stack:
-        op = stack.pop()
-        if op not in seen:
-            seen.add(op)
-            stack.extend(edge.op for edge in view.edges_from(op))
-    return frozenset(seen)
 
 
 def _value_edges(view: GraphView, variable: OpName) -> List[Edge]:

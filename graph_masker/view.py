@@ -7,7 +7,7 @@ dicts, because a networkx multigraph of a 40,000-op training graph takes longer 
 
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import networkx as nx
 
@@ -136,6 +136,14 @@ class GraphView:
         """Returns the variables' op names in order of creation."""
         return [node.name for node in self.nodes.values() if node.op_type in VARIABLE_OPS]
 
+    def ancestors(self, ops: Iterable[OpName]) -> FrozenSet[OpName]:
+        """Returns the ops and everything that they are computed from."""
+        return _reached(ops, lambda op: [tensor.op for tensor in self.nodes[op].inputs])
+
+    def descendants(self, ops: Iterable[OpName]) -> FrozenSet[OpName]:
+        """Returns the ops and everything computed from them."""
+        return _reached(ops, lambda op: [edge.op for edge in self.readers.get(op, ())])
+
     def mask_state(self) -> FrozenSet[OpName]:
         """Returns the variables that are masks or thresholds."""
         return frozenset(name for record in self.masks.values() for name in (record.mask, record.threshold))
@@ -146,6 +154,17 @@ class GraphView:
         graph.add_nodes_from((node.name, {"op_type": node.op_type}) for node in self.nodes.values())
         graph.add_edges_from((source.op, node.name) for node in self.nodes.values() for source in node.inputs)
         return graph
+
+
+def _reached(ops: Iterable[OpName], following: Callable[[OpName], List[OpName]]) -> FrozenSet[OpName]:
+    seen: Set[OpName] = set()
+    stack = list(ops)
+    while stack:
+        op = stack.pop()
+        if op not in seen:
+            seen.add(op)
+            stack.extend(following(op))
+    return frozenset(seen)
 
 
 class Flow:
