@@ -5,7 +5,7 @@ from typing import Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from benchmarks.rewriting.summary import SHARE, Cost
 
@@ -45,6 +45,7 @@ def draw(costs: Sequence[Cost], path: Path) -> None:
     axes.set_yticklabels(names, fontsize=9.5, color=INK)
     axes.set_ylim(len(costs) - 0.5, -0.85)
     axes.set_xlim(0, highest * 1.1)
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], nbins=11))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("share of the time to build the graph as it is", fontsize=9.5, color=INK)
     axes.tick_params(axis="y", length=0)
