@@ -10,6 +10,7 @@ Nothing is guessed: an op of the right type that does not fit is an op that coul
 from collections import Counter
 from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from graph_masker.effects import is_write
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import WeightRule
 
@@ -266,9 +267,37 @@ def pops_of(view: GraphView, push: OpName) -> List[OpName]:
     return found
 
 
-def trained_by(view: GraphView, variable: OpName) -> Optional[OpName]:
-    """Returns the optimizer's op that trains a variable, if there is one."""
-    for edge in view.edges_from(variable):
-        if edge.port == 0 and view.nodes[edge.op].op_type.startswith(("Apply", "ResourceApply")):
-            return edge.op
+def trained_by(view: GraphView, variable: OpName, consumers: Iterable[OpName]) -> Optional[OpName]:
+    """Returns an op that writes a variable and is computed from what consumes it, if there is one.
+
+    Optimizers write by Apply ops, others by assignments; either may stand in a cond or loop.
+    """
+    computed = view.descendants(consumers)
+    todo = [variable]
+    for op in todo:
+        for edge in view.edges_from(op):
+            op_type = view.nodes[edge.op].op_type
+            if edge.port == 0 and is_write(op_type) and edge.op in computed:
+                return edge.op
+            if op_type in ("Enter", "Switch", "RefEnter", "RefSwitch", "Merge", "RefMerge") and edge.op not in todo:
+                todo.append(edge.op)
     return None
+
+
+def named_scopes(view: GraphView) -> Dict[OpName, Set[str]]:
+    """Returns, by forward op, the scopes in which autodiff's names say that it was differentiated."""
+    found: Dict[OpName, Set[str]] = {}
+    for name in view.nodes:
+        prefix, marker, _ = name.rpartition("_grad/")
+        # The longest ending that is an op is the one that was differentiated.
+        start, root = 0, prefix.partition("/")[0]
+        while marker:
+            ops = [op for op in (prefix[start:], f"{root}/{prefix[start:]}") if op in view.nodes and op != prefix]
+            scopes = [autodiff_scope(op, name) for op in ops]
+            for op, scope in zip(ops, scopes):
+                if scope is not None:
+                    found.setdefault(op, set()).add(scope)
+            start = prefix.find("/", start) + 1
+            if ops or not start:
+                break
+    return found

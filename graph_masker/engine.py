@@ -4,6 +4,7 @@ The magnitude criterion and the schedule are Zhu & Gupta (2017). Sparsity and co
 operation by operation as tf.contrib.model_pruning does, so that with distinct magnitudes its masks are ours.
 """
 
+import contextlib
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -54,7 +55,11 @@ def build_update(
         last_update: what `last_update_step` returned.
         after: ops or tensors that the update waits for: weights and step are read once they have run.
     """
-    with graph.as_default(), graph.name_scope("model_pruning/"), graph.control_dependencies(list(after)):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(graph.as_default())
+        stack.enter_context(graph.name_scope("model_pruning/"))
+        stack.enter_context(graph.control_dependencies(list(after)))
+        stack.enter_context(tf_compat.first_control_flow())
         # Grappler moves a narrowing Cast of an Identity to before it, past `after`, and the update would see the step
         # before this one (ref variables, TensorFlow 1.15). It moves none across the Maximum.
         step = tf.cast(tf.maximum(global_step.read_value(), 0), tf.int32, name="step")

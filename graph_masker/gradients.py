@@ -7,7 +7,7 @@ of the masked weight contribute, multiplied that by the mask, and only then adde
 
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Tuple
 
-from graph_masker.adjoints import Matches, autodiff_scope, trained_by
+from graph_masker.adjoints import Matches, autodiff_scope, named_scopes, trained_by
 from graph_masker.effects import Effect, Effects, Kind, Kinds, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import ReadRule
@@ -103,21 +103,27 @@ def gradient_sums(
         effects: where each edge leads.
         kinds: what each op is computed from.
         variable: op name.
-        is_expected: True where a variable that is trained must have one.
+        is_expected: True where nothing but the graph tells whether it is trained and must have one.
 
     Raises:
         Unmatched: a reader's backward ops could not be told with certainty.
     """
     finder = _Finder(view, matches, consumers, read_rules, effects)
     terms = finder.of_variable(variable)
-    trained = trained_by(view, variable) if is_expected else None
-    if not terms and trained is None:
-        return ()
+    readers = [*finder.consumed, *finder.unknown]
+    scopes = named_scopes(view) if is_expected and readers else {}
     for op in finder.unknown:
-        raise Unmatched(op, f"what {view.nodes[op].op_type} '{op}' adds to its gradient is not known")
+        if terms or op in scopes or (is_expected and trained_by(view, variable, readers)):
+            raise Unmatched(op, f"what {view.nodes[op].op_type} '{op}' adds to its gradient is not known")
+    for edge in finder.consumed_by:
+        known = {autodiff_scope(edge.op, match.gradient.op) for match in matches.by_consumer.get(edge, [])}
+        if None not in known and scopes.get(edge.op, set()) - known:
+            raise Unmatched(edge.op, f"no gradient of '{edge.op}' was found where autodiff's names say that one is")
     if not terms:
-        consumer = finder.without_gradient[0] if finder.without_gradient else trained
-        raise Unmatched(str(consumer), f"'{trained}' trains it, but no gradient of '{consumer}' was found")
+        trained = trained_by(view, variable, readers) if is_expected and readers else None
+        if trained is not None:
+            raise Unmatched(readers[0], f"'{trained}' trains it, but no gradient of '{readers[0]}' was found")
+        return ()
     sums = finder.add_up(terms)
     for partial in sums:
         odd = [tensor.op for tensor, _ in partial.raw if kinds.of(tensor.op) is Kind.DATA]
@@ -170,6 +176,12 @@ class _Finder:
         # Consumers that no gradient was found for, and readers that are neither consumers nor plain reads.
         self.without_gradient: List[OpName] = []
         self.unknown: List[OpName] = []
+        self.consumed_by: List[Edge] = []
+
+    @property
+    def consumed(self) -> List[OpName]:
+        """The consumers, in the order in which they were found."""
+        return [edge.op for edge in self.consumed_by]
 
     def of_variable(self, variable: OpName) -> List[_Term]:
         """Returns what the readers of a variable contribute to its gradient, those that keep the raw value left out."""
@@ -213,6 +225,7 @@ class _Finder:
 
     def _of_edge(self, edge: Edge, read: Tuple[OpName, bool]) -> List[_Term]:
         if edge in self._consumers:
+            self.consumed_by.append(edge)
             found = self._matches.by_consumer.get(edge, [])
             if edge in self._matches.doubtful:
                 other = self._matches.doubtful[edge]

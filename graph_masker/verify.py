@@ -57,6 +57,22 @@ def originals_of(view: GraphView) -> Originals:
     return {name: (node.op_type, len(node.inputs)) for name, node in view.nodes.items()}
 
 
+def is_regularized(view: GraphView, plan: MaskPlan, output: str) -> bool:
+    """Tells whether a tensor is computed from raw weights, too, as a loss with weight decay is."""
+    masked = {site.variable for site in plan.sites}
+    walls = {name for site in plan.sites for name in _products(view, site)}
+    seen: Set[OpName] = set()
+    stack = [_tensor(output).op]
+    while stack:
+        op = stack.pop()
+        if op in masked:
+            return True
+        if op not in seen and op not in walls:
+            seen.add(op)
+            stack.extend(tensor.op for tensor in view.nodes[op].inputs)
+    return False
+
+
 def _check_pairs(plan: MaskPlan) -> None:
     masks: Dict[OpName, OpName] = {}
     for site in plan.sites:

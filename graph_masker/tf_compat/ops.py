@@ -34,6 +34,17 @@ def beside(variable: Any) -> Any:
 
 
 @contextlib.contextmanager
+def first_control_flow() -> Iterator[None]:
+    """While open, tf.cond makes Switch and Merge, whatever is enabled: bodies of functions hold no ref variables."""
+    enabled = control_flow_util.ENABLE_CONTROL_FLOW_V2
+    control_flow_util.ENABLE_CONTROL_FLOW_V2 = False
+    try:
+        yield
+    finally:
+        control_flow_util.ENABLE_CONTROL_FLOW_V2 = enabled
+
+
+@contextlib.contextmanager
 def paused_collector() -> Iterator[None]:
     """While open, Python's garbage collector rests: it would walk the model's whole graph again and again."""
     was_enabled = gc.isenabled()

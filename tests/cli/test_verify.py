@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from graph_masker import UsageError, VerificationError, verify_model
+from fixtures.estimators import SPEC, batches, plain_model_fn, run_config
+from graph_masker import UsageError, VerificationError, auto_mask, verify_model
 from graph_masker.masker import Masker
 from graph_masker.spec import PruningSpec
 from tests.helpers.running import initialize, normal_value, random_mask, single_threaded
@@ -142,3 +143,9 @@ def test_an_output_that_is_not_there_is_refused(prefix: str):
 def test_an_output_that_does_not_depend_on_weights_is_refused(prefix: str):
     with pytest.raises(UsageError, match="does not depend on the masked weights; name outputs that do"):
         verify_model(prefix, run=True, outputs=["first/bias"])
+
+
+def test_what_an_estimator_trained_from_a_dataset_can_be_run(tmp_path: Any):
+    masked = auto_mask(plain_model_fn, SPEC)
+    tf.estimator.Estimator(masked, str(tmp_path), run_config()).train(batches(), steps=9)
+    assert verify_model(str(tmp_path), run=True).checks[-1].startswith("run: 1 outputs equal")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from tensorflow.python.eager.function import defun
 from tensorflow.python.framework import function
-from tensorflow.python.ops import cond_v2, while_v2
+from tensorflow.python.ops import cond_v2, control_flow_util, while_v2
 
 from graph_masker.masker import Masker, plan_graph
 from graph_masker.spec import PruningSpec
@@ -149,6 +149,26 @@ def test_masking_again_changes_nothing(case: str, kind: str):
     masker.mask([fetched["output"]], strict=True)
     assert snapshot(graph) == before
     assert [site.op_types for site in masker.plan.sites] == [("MatMul",)]
+
+
+@KINDS
+def test_masks_are_updated_where_control_flow_v2_is_enabled(kind: str, monkeypatch: Any):
+    monkeypatch.setattr(control_flow_util, "ENABLE_CONTROL_FLOW_V2", True)
+    with tf.Graph().as_default() as graph, tf.variable_scope(tf.get_variable_scope(), use_resource=kind == "resource"):
+        masker = Masker(graph, PruningSpec(0.5, 0, 4, 2))
+        with masker.watching_gradients():
+            hidden = tf.layers.dense(tf.ones([2, 4]), 4, name="first")
+            output = tf.cond(tf.reduce_sum(hidden) > 0, lambda: tf.layers.dense(hidden, 4), lambda: hidden)
+            step = tf.train.get_or_create_global_step()
+            train_op = tf.train.MomentumOptimizer(0.1, 0.9).minimize(tf.reduce_mean(output**2), step)
+        masker.mask([output])
+        update = masker.attach_update(train_op)
+        assert control_flow_util.ENABLE_CONTROL_FLOW_V2
+    with single_threaded(graph) as session:
+        initialize(session)
+        for _ in range(4):
+            session.run(update)
+        assert [int(session.run(mask).sum()) for mask in masker.masks.values()] == [8, 8]
 
 
 @pytest.mark.parametrize("case", ["if", "while", "function", "nested"])

@@ -86,6 +86,91 @@ def test_what_cannot_be_matched_is_refused_whole(case: str, kind: str):
     assert collection_names(graph) == collections
 
 
+def _block_lstm() -> Any:
+    cell = contrib_rnn.LSTMBlockFusedCell(5)
+    outputs, _ = cell(data(3, 2, 4), dtype=tf.float32)
+    kernel = next(v for v in tf.trainable_variables() if v.shape.ndims == 2)
+    return tf.reduce_mean(outputs**2), kernel
+
+
+def _product() -> Any:
+    kernel = weight(3, 4)
+    return tf.reduce_mean((data(2, 3) @ kernel) ** 2), kernel
+
+
+def _overridden_product() -> Any:
+    with tf.get_default_graph().gradient_override_map({"MatMul": "OverriddenMatMul"}):
+        return _product()
+
+
+def _assigned(loss: Any, kernel: Any) -> None:
+    tf.assign(kernel, kernel - 0.1 * tf.gradients(loss, kernel)[0])
+
+
+def _subtracted(loss: Any, kernel: Any) -> None:
+    tf.assign_sub(kernel, 0.1 * tf.gradients(loss, kernel)[0])
+
+
+def _applied_in_a_cond(loss: Any, kernel: Any) -> None:
+    optimizer = tf.train.GradientDescentOptimizer(0.1)
+    pairs = optimizer.compute_gradients(loss, [kernel])
+    tf.cond(tf.reduce_all(tf.is_finite(pairs[0][0])), lambda: optimizer.apply_gradients(pairs), tf.no_op)
+
+
+def _minimized_in_a_cond(loss: Any, kernel: Any) -> None:
+    optimizer = tf.train.GradientDescentOptimizer(0.1)
+    tf.cond(tf.placeholder(tf.bool, []), lambda: optimizer.minimize(loss), tf.no_op)
+
+
+def _differentiated_in_a_cond(loss: Any, kernel: Any) -> None:
+    is_taken = tf.placeholder(tf.bool, [])
+    tf.assign_sub(kernel, tf.cond(is_taken, lambda: tf.gradients(loss, kernel)[0], lambda: tf.zeros(kernel.shape)))
+
+
+def _fetched(loss: Any, kernel: Any) -> None:
+    tf.gradients(loss, kernel)
+
+
+UNSEEN = [
+    *((_block_lstm, train) for train in (_assigned, _subtracted, _applied_in_a_cond, _fetched)),
+    *((_product, train) for train in (_minimized_in_a_cond, _differentiated_in_a_cond)),
+    *((_overridden_product, train) for train in (_assigned, _subtracted)),
+]
+
+
+@KINDS
+@pytest.mark.parametrize("build, train", UNSEEN, ids=lambda function: function.__name__[1:])
+def test_whatever_trains_a_weight_its_gradient_must_be_found(build: Any, train: Any, kind: str):
+    with tf.Graph().as_default() as graph, tf.variable_scope(tf.get_variable_scope(), use_resource=kind == "resource"):
+        loss, kernel = build()
+        train(loss, kernel)
+    before = snapshot(graph)
+    with pytest.raises(PlanError, match="holds its gradients already, and"):
+        mask_graph(graph, SPEC, losses=[loss])
+    assert snapshot(graph) == before
+
+
+@KINDS
+@pytest.mark.parametrize("train", [_assigned, _subtracted, _applied_in_a_cond], ids=lambda f: f.__name__[1:])
+def test_assignments_train_the_unmasked_entries_only(train: Any, kind: str):
+    with tf.Graph().as_default() as graph, tf.variable_scope(tf.get_variable_scope(), use_resource=kind == "resource"):
+        loss, kernel = _product()
+        train(loss, kernel)
+        updates = [op for op in graph.get_operations() if op.type.startswith(("Assign", "Apply", "ResourceApply"))]
+        update = updates[-1]
+        masker = mask_graph(graph, SPEC, losses=[loss])
+        finite = [op for op in graph.get_operations() if op.type == "Merge"]
+    feed = {op.outputs[0]: np.ones([2, 3]) for op in graph.get_operations() if op.type == "Placeholder"}
+    with single_threaded(graph) as session:
+        initialize(session)
+        mask = np.arange(12).reshape(3, 4) % 2
+        masker.masks["v"].load(mask.astype(np.float32), session)
+        start = session.run(kernel)
+        session.run(finite[-1:] or update, feed)
+        moved = session.run(kernel) != start
+    assert (moved == (mask == 1)).all()
+
+
 @KINDS
 def test_a_gradient_that_training_does_not_use_leaves_it_alone(kind: str):
     with tf.Graph().as_default() as graph, tf.variable_scope(tf.get_variable_scope(), use_resource=kind == "resource"):
