@@ -92,6 +92,7 @@ def gradient_sums(
     kinds: Kinds,
     variable: OpName,
     is_expected: bool,
+    made_by_autodiff: FrozenSet[OpName],
 ) -> Tuple[GradientSum, ...]:
     """Returns the gradients of a variable that the graph holds.
 
@@ -105,12 +106,20 @@ def gradient_sums(
         variable: op name.
         is_expected: True where nothing but the graph tells whether it is trained and must have one.
 
+        made_by_autodiff: the ops that autodiff was seen to make.
+
     Raises:
         Unmatched: a reader's backward ops could not be told with certainty.
     """
     finder = _Finder(view, matches, consumers, read_rules, effects)
     terms = finder.of_variable(variable)
     readers = [*finder.consumed, *finder.unknown]
+    for op in (*finder.without_gradient, *finder.unknown):
+        # A tape gives its ops no telling names, and what applies its gradients comes later.
+        weight = finder.weight_of[op]
+        beside = {edge.op for edge in (*view.edges_from(weight.op, weight.output), *view.edges_from(op))}
+        if beside & made_by_autodiff:
+            raise Unmatched(op, f"what '{op}' adds to its gradient is not known")
     scopes = named_scopes(view) if is_expected and readers else {}
     for op in finder.unknown:
         if terms or op in scopes or (is_expected and trained_by(view, variable, readers)):
@@ -177,6 +186,8 @@ class _Finder:
         self.without_gradient: List[OpName] = []
         self.unknown: List[OpName] = []
         self.consumed_by: List[Edge] = []
+        # By reader, the tensor by which it reads the weight.
+        self.weight_of: Dict[OpName, TensorRef] = {}
 
     @property
     def consumed(self) -> List[OpName]:
@@ -224,6 +235,7 @@ class _Finder:
         return sorted({edge.tensor.output for edge in self._view.edges_from(op)})
 
     def _of_edge(self, edge: Edge, read: Tuple[OpName, bool]) -> List[_Term]:
+        self.weight_of[edge.op] = edge.tensor
         if edge in self._consumers:
             self.consumed_by.append(edge)
             found = self._matches.by_consumer.get(edge, [])

@@ -253,6 +253,7 @@ class _Finder:
             self._kinds,
             variable,
             is_expected,
+            self._gradient_ops if self._known_gradients and variable not in self._masks_of else frozenset(),
         )
 
     def _as_consumer(self, edge: Edge, rule: WeightRule) -> Consumer:

@@ -2,9 +2,11 @@
 
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.contrib import rnn as contrib_rnn
 
+from graph_masker import PlanError, auto_mask
 from tests.gradients.pieces import apply, dense, mean_square, momentum, two_layers
-from tests.gradients.twins import assert_trains_as_its_twin, assert_trains_as_its_twin_or_is_refused
+from tests.gradients.twins import SPEC, assert_trains_as_its_twin, assert_trains_as_its_twin_or_is_refused
 
 
 def tape_alone(batch):
@@ -109,6 +111,36 @@ def test_keras_optimizers_train_as_their_twin():
     """The twin's product is made once, before the tape, which would not see it."""
     build = loss_as_a_function_with_keras
     assert_trains_as_its_twin(build, use_resource=True, twin=_as_keras_without_a_tape)
+
+
+def _fused_cell(batch):
+    cell = contrib_rnn.LSTMBlockFusedCell(5, name="cell")
+    return cell(tf.reshape(batch, [3, 2, 8]), dtype=tf.float32)[0]
+
+
+def _normalised(batch):
+    return tf.matmul(batch, tf.nn.l2_normalize(tf.get_variable("v", [8, 3]), 0))
+
+
+def _tied(batch):
+    table = tf.get_variable("table", [5, 8])
+    rows = tf.gather(table, tf.cast(batch[:, 0] > 0, tf.int32))
+    return tf.matmul(rows, table, transpose_b=True)
+
+
+@pytest.mark.parametrize("layer", [_fused_cell, _normalised, _tied], ids=lambda function: function.__name__)
+def test_a_tape_whose_gradients_are_not_known_is_refused(layer):
+    def model_fn(features, mode):
+        with tf.GradientTape() as tape:
+            loss = mean_square(layer(features))
+        variables = tf.trainable_variables()
+        loss, train_op = apply(loss, tape.gradient(loss, variables), variables)
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
+
+    with tf.Graph().as_default(), tf.variable_scope("", use_resource=True):
+        tf.train.get_or_create_global_step()
+        with pytest.raises(PlanError, match="holds its gradients already, and"):
+            auto_mask(model_fn, SPEC)(tf.placeholder(tf.float32, [6, 8]), mode=tf.estimator.ModeKeys.TRAIN)
 
 
 def test_a_tape_opened_after_masking_is_never_silently_wrong():
