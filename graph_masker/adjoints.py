@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from graph_masker.effects import is_write
-from graph_masker.view import Edge, GraphView, OpName, TensorRef
+from graph_masker.view import PLAIN_READS, Edge, GraphView, OpName, TensorRef, variable_behind
 from rewriters import WeightRule
 
 _CONSTANT_CARRIERS = frozenset({"Switch", "RefSwitch", "Identity", "RefIdentity"})
@@ -39,12 +39,14 @@ class Matches(NamedTuple):
         backward: the ops that they show to be autodiff's.
         twice: backward ops that were differentiated themselves, each with an op of its gradient.
         doubtful: consumers with an op that may be the gradient of its weight or of another one.
+        scopes: by op, where autodiff's names say that it was differentiated; empty where autodiff was watched.
     """
 
     by_consumer: Dict[Edge, List[Match]]
     backward: FrozenSet[OpName]
     twice: Dict[OpName, OpName]
     doubtful: Dict[Edge, OpName]
+    scopes: Mapping[OpName, Set[str]]
 
 
 def match_consumers(
@@ -111,7 +113,8 @@ class _Matcher:
             if match.consumer in backward and match.gradient not in gradients
         }
         ops = {tensor.op for tensor in gradients} | {edge.op for edge in backward if edge is not None}
-        return Matches(by_consumer, frozenset(ops), twice, doubtful)
+        scopes = _named_scopes(self._view) if self._known is None else {}
+        return Matches(by_consumer, frozenset(ops), twice, doubtful, scopes)
 
     def _is_certain(self, match: Match, rivals: List[Match]) -> bool:
         """Tells whether a gradient without a backward read is that of its consumer's weight, and of no other.
@@ -135,9 +138,7 @@ class _Matcher:
         if autodiff_scope(match.consumer.op, match.gradient.op) is not None:
             return False
         prefix, found, _ = match.gradient.op.rpartition("_grad/")
-        while found and prefix not in self._view.nodes:
-            _, found, prefix = prefix.partition("/")
-        return bool(found)
+        return bool(found) and self._view.op_ending(prefix) is not None
 
     def _matches(self, edge: Edge, rule: WeightRule) -> Iterator[Match]:
         if rule.adjoint is None:
@@ -252,17 +253,14 @@ def autodiff_scope(op: OpName, gradient: OpName) -> Optional[str]:
 
 def pops_of(view: GraphView, push: OpName) -> List[OpName]:
     """Returns the ops that pop what an op pushes on a stack."""
-    stack = view.nodes[push].inputs[0].op
-    while view.nodes[stack].op_type in ("Enter", "RefEnter", "Switch", "Identity"):
-        stack = view.nodes[stack].inputs[0].op
     found = []
-    todo = [stack]
+    todo = [variable_behind(view.nodes, view.nodes[push].inputs[0].op)]
     while todo:
         for edge in view.edges_from(todo.pop()):
             op_type = view.nodes[edge.op].op_type
             if op_type == "StackPopV2":
                 found.append(edge.op)
-            elif op_type in ("Enter", "RefEnter", "Switch", "Identity"):
+            elif op_type in PLAIN_READS:
                 todo.append(edge.op)
     return found
 
@@ -272,20 +270,19 @@ def trained_by(view: GraphView, variable: OpName, consumers: Iterable[OpName]) -
 
     Optimizers write by Apply ops, others by assignments; either may stand in a cond or loop.
     """
-    computed = view.descendants(consumers)
+    sources = frozenset(consumers)
     todo = [variable]
     for op in todo:
         for edge in view.edges_from(op):
             op_type = view.nodes[edge.op].op_type
-            if edge.port == 0 and is_write(op_type) and edge.op in computed:
+            if edge.port == 0 and is_write(op_type) and sources & view.ancestors([edge.op]):
                 return edge.op
             if op_type in ("Enter", "Switch", "RefEnter", "RefSwitch", "Merge", "RefMerge") and edge.op not in todo:
                 todo.append(edge.op)
     return None
 
 
-def named_scopes(view: GraphView) -> Dict[OpName, Set[str]]:
-    """Returns, by forward op, the scopes in which autodiff's names say that it was differentiated."""
+def _named_scopes(view: GraphView) -> Dict[OpName, Set[str]]:
     found: Dict[OpName, Set[str]] = {}
     for name in view.nodes:
         prefix, marker, _ = name.rpartition("_grad/")

@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import files, tf_compat
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.masks import MaskNames, find_masks
-from graph_masker.source import CheckpointReader, Source, damaged, find_source, read_meta_graph
+from graph_masker.source import CheckpointReader, Source, damaged, find_source, one_line, read_meta_graph
 
 _GROUP_BYTES = 256 * 2**20
 
@@ -138,7 +138,7 @@ def _write(reader: CheckpointReader, names: MaskNames, prefix: str, progress: Op
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
         raise damaged(reader.prefix, error) from error
     except tf.errors.OpError as error:
-        raise DestinationError(f"{prefix}: cannot be written: {' '.join(error.message.split())[:160]}") from error
+        raise DestinationError(f"{prefix}: cannot be written: {one_line(error)}") from error
 
 
 def _write_group(reader: CheckpointReader, names: MaskNames, group: Sequence[str], part: str) -> None:

@@ -7,7 +7,7 @@ of the masked weight contribute, multiplied that by the mask, and only then adde
 
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Tuple
 
-from graph_masker.adjoints import Matches, autodiff_scope, named_scopes, trained_by
+from graph_masker.adjoints import Matches, autodiff_scope, trained_by
 from graph_masker.effects import Effect, Effects, Kind, Kinds, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import ReadRule
@@ -105,7 +105,6 @@ def gradient_sums(
         kinds: what each op is computed from.
         variable: op name.
         is_expected: True where nothing but the graph tells whether it is trained and must have one.
-
         made_by_autodiff: the ops that autodiff was seen to make.
 
     Raises:
@@ -113,30 +112,31 @@ def gradient_sums(
     """
     finder = _Finder(view, matches, consumers, read_rules, effects)
     terms = finder.of_variable(variable)
-    readers = [*finder.consumed, *finder.unknown]
-    for op in (*finder.without_gradient, *finder.unknown):
+    without_gradient = [edge for edge in finder.consumed if edge not in matches.by_consumer]
+    readers = [edge.op for edge in (*finder.consumed, *finder.unknown)]
+    for edge in (*without_gradient, *finder.unknown):
         # A tape gives its ops no telling names, and what applies its gradients comes later.
-        weight = finder.weight_of[op]
-        beside = {edge.op for edge in (*view.edges_from(weight.op, weight.output), *view.edges_from(op))}
-        if beside & made_by_autodiff:
-            raise Unmatched(op, f"what '{op}' adds to its gradient is not known")
-    scopes = named_scopes(view) if is_expected and readers else {}
-    for op in finder.unknown:
-        if terms or op in scopes or (is_expected and trained_by(view, variable, readers)):
-            raise Unmatched(op, f"what {view.nodes[op].op_type} '{op}' adds to its gradient is not known")
-    for edge in finder.consumed_by:
+        beside = (*view.edges_from(edge.tensor.op, edge.tensor.output), *view.edges_from(edge.op))
+        if any(other.op in made_by_autodiff for other in beside):
+            raise Unmatched(edge.op, f"what '{edge.op}' adds to its gradient is not known")
+    scopes = matches.scopes if is_expected else {}
+    trained = trained_by(view, variable, readers) if is_expected and (finder.unknown or not terms) else None
+    for edge in finder.unknown:
+        if terms or edge.op in scopes or trained is not None:
+            op_type = view.nodes[edge.op].op_type
+            raise Unmatched(edge.op, f"what {op_type} '{edge.op}' adds to its gradient is not known")
+    for edge in finder.consumed:
         known = {autodiff_scope(edge.op, match.gradient.op) for match in matches.by_consumer.get(edge, [])}
         if None not in known and scopes.get(edge.op, set()) - known:
             raise Unmatched(edge.op, f"no gradient of '{edge.op}' was found where autodiff's names say that one is")
     if not terms:
-        trained = trained_by(view, variable, readers) if is_expected and readers else None
         if trained is not None:
             raise Unmatched(readers[0], f"'{trained}' trains it, but no gradient of '{readers[0]}' was found")
         return ()
     sums = finder.add_up(terms)
     for partial in sums:
         odd = [tensor.op for tensor, _ in partial.raw if kinds.of(tensor.op) is Kind.DATA]
-        if odd and finder.without_gradient:
+        if odd and without_gradient:
             raise Unmatched(odd[0], f"where '{odd[0]}', a part of its gradient, comes from is not known")
         for edge in {source for term in partial.terms for source in term.sources}:
             for match in matches.by_consumer[edge]:
@@ -182,17 +182,9 @@ class _Finder:
         self._consumers = consumers
         self._rules = read_rules
         self._effects = effects
-        # Consumers that no gradient was found for, and readers that are neither consumers nor plain reads.
-        self.without_gradient: List[OpName] = []
-        self.unknown: List[OpName] = []
-        self.consumed_by: List[Edge] = []
-        # By reader, the tensor by which it reads the weight.
-        self.weight_of: Dict[OpName, TensorRef] = {}
-
-    @property
-    def consumed(self) -> List[OpName]:
-        """The consumers, in the order in which they were found."""
-        return [edge.op for edge in self.consumed_by]
+        # Edges met on the way: into consumers, and into ops that are neither consumers nor plain reads.
+        self.consumed: List[Edge] = []
+        self.unknown: List[Edge] = []
 
     def of_variable(self, variable: OpName) -> List[_Term]:
         """Returns what the readers of a variable contribute to its gradient, those that keep the raw value left out."""
@@ -235,20 +227,16 @@ class _Finder:
         return sorted({edge.tensor.output for edge in self._view.edges_from(op)})
 
     def _of_edge(self, edge: Edge, read: Tuple[OpName, bool]) -> List[_Term]:
-        self.weight_of[edge.op] = edge.tensor
         if edge in self._consumers:
-            self.consumed_by.append(edge)
-            found = self._matches.by_consumer.get(edge, [])
+            self.consumed.append(edge)
             if edge in self._matches.doubtful:
                 other = self._matches.doubtful[edge]
                 raise Unmatched(edge.op, f"whether '{other}' is the gradient of '{edge.op}' cannot be told")
-            if not found:
-                self.without_gradient.append(edge.op)
-            return [_Term(match.gradient, (edge,), *read) for match in found]
+            return [_Term(match.gradient, (edge,), *read) for match in self._matches.by_consumer.get(edge, [])]
         node = self._view.nodes[edge.op]
         rule = self._rules.get(node.op_type)
         if rule is None or edge.port not in rule.carriers(len(node.inputs), edge.port if rule.parallel else 0):
-            self.unknown.append(edge.op)
+            self.unknown.append(edge)
             return []
         per_output = {output: self._of_value(TensorRef(edge.op, output), read) for output in self._outputs(edge.op)}
         if rule.alias and edge.op not in self._view.values:

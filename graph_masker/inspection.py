@@ -1,6 +1,6 @@
 """inspect_model: the sites and skips of a graph that lies in a file. No session, no import."""
 
-from typing import Dict, Iterable, Optional, Sequence
+from typing import Any, Dict, Iterable, Optional, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from graph_masker.plan import MaskPlan, make_plan
 from graph_masker.sites import find_sites
 from graph_masker.source import CheckpointReader, Source, find_source, read_meta_graph
 from graph_masker.spec import PruningSpec
-from graph_masker.view import whole_name
+from graph_masker.view import GraphView
 from rewriters import DEFAULT_RULES, Rule
 
 
@@ -31,12 +31,25 @@ def inspect_model(src: str, spec: Optional[PruningSpec] = None, rules: Sequence[
 
 def plan_source(source: Source, spec: Optional[PruningSpec], rules: Iterable[Rule]) -> MaskPlan:
     """Does what `inspect_model` does for a source that has been found."""
+    return plan_view(tf_compat.view_of_meta_graph(graph_of(source)), spec, rules)
+
+
+def graph_of(source: Source) -> Any:
+    """Returns the MetaGraph of a source.
+
+    Raises:
+        SourceError: it is missing or damaged.
+    """
     if source.meta_path is None:
         raise SourceError(
             f"{source.prefix}.meta: expected the graph of this checkpoint, found no such file; "
             "inspect needs it: copy it from the training directory"
         )
-    view = tf_compat.view_of_meta_graph(read_meta_graph(source.meta_path))
+    return read_meta_graph(source.meta_path)
+
+
+def plan_view(view: GraphView, spec: Optional[PruningSpec], rules: Iterable[Rule]) -> MaskPlan:
+    """Plans the masking of a graph that was read from a file."""
     return make_plan(view, find_sites(view, rules), spec, rules, strict=True)
 
 
@@ -46,12 +59,8 @@ def mask_zeros(source: Source, plan: MaskPlan) -> Dict[str, int]:
         return {}
     reader = CheckpointReader(source.prefix)
     held = set(reader.names())
-    zeros = {}
-    for site in plan.sites:
-        key = site.mask if site.part is None else whole_name(site.mask)
-        if key in held:
-            mask = reader.tensor(key)
-            if site.part is not None:
-                mask = mask[tuple(slice(start, start + size) for start, size in zip(site.part.offset, site.shape))]
-            zeros[site.variable] = int(np.sum(mask == 0))
-    return zeros
+    return {
+        site.variable: int(np.sum(site.part_of(reader.tensor(site.saved_mask)) == 0))
+        for site in plan.sites
+        if site.saved_mask in held
+    }

@@ -43,8 +43,7 @@ def plan_graph(
         PlanError: see `make_plan`.
     """
     view = tf_compat.view_of_graph(graph)
-    shown, lost = ([tensor.name for tensor in tensors or ()] for tensors in (outputs, losses))
-    findings = find_sites(view, rules, shown, lost, gradient_ops)
+    findings = find_sites(view, rules, _names(outputs or ()), _names(losses or ()), gradient_ops)
     return make_plan(view, findings, spec, rules, strict, trainable_only)
 
 
@@ -143,26 +142,19 @@ class Masker:
 
     def _mask(self, outputs: Iterable[Any], losses: Iterable[Any], strict: bool) -> MaskPlan:
         shown, lost = (
-            [tensor for tensor in tensors if getattr(tensor, "graph", None) is self.graph]
+            _names(tensor for tensor in tensors if getattr(tensor, "graph", None) is self.graph)
             for tensors in (outputs, losses)
         )
-        originals = originals_of(tf_compat.view_of_graph(self.graph))
-        plan = plan_graph(
-            self.graph,
-            self.spec,
-            shown,
-            lost,
-            rules=self._rules,
-            strict=strict,
-            gradient_ops=self._gradient_ops,
-            trainable_only=self._trainable_only,
-        )
+        view = tf_compat.view_of_graph(self.graph)
+        originals = originals_of(view)
+        findings = find_sites(view, self._rules, shown, lost, self._gradient_ops)
+        plan = make_plan(view, findings, self.spec, self._rules, strict, self._trainable_only)
         for item in apply_plan(self.graph, plan, self._replaced):
             self._masked[item.site.variable] = item
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)
-        verify_masked(self.graph, plan, [tensor.name for tensor in (*shown, *lost)], originals)
+        verify_masked(self.graph, plan, [*shown, *lost], originals)
         known = {site.variable: site for site in self.plan.sites}
         self.plan = MaskPlan(
             tuple(_known(site, known.get(site.variable)) for site in plan.sites), plan.skips, self.spec
@@ -205,7 +197,7 @@ class Masker:
             return
         outer = tf_compat.view_of_graph(self.graph)
         view = tf_compat.view_of_body(body, variables, outer)
-        found = find_sites(view, self._rules, [tensor.name for tensor in outputs], gradient_ops=())
+        found = find_sites(view, self._rules, _names(outputs), gradient_ops=())
         masks = {record.variable: record for record in outer.masks.values()}
         candidates = []
         for candidate in found.candidates:
@@ -272,6 +264,10 @@ class _Watcher(tf_compat.GradientWatcher):
         self._masker.note_gradients(names)
         self._masker.mask()
         return [self._masker.current(gradient) for gradient in gradients]
+
+
+def _names(tensors: Iterable[Any]) -> List[str]:
+    return [tensor.name for tensor in tensors]
 
 
 def _known(site: Site, known: Optional[Site]) -> Site:

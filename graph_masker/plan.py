@@ -11,7 +11,7 @@ from graph_masker.gradients import GradientSum, Summand
 from graph_masker.readers import Copy, Read
 from graph_masker.sites import Candidate, Consumer, Findings
 from graph_masker.spec import PruningSpec
-from graph_masker.view import GraphView, OpName, Slice, whole_name
+from graph_masker.view import GraphView, OpName, Slice, cut, whole_name
 from rewriters import Rule, WeightRule
 
 LAST_UPDATE_STEP = "model_pruning/last_mask_update_step"
@@ -62,6 +62,20 @@ class Site:
         for size in self.shape:
             count *= size
         return count
+
+    @property
+    def saved_variable(self) -> str:
+        """Key under which checkpoints hold the weight: the whole's, for a part of a partitioned one."""
+        return self.variable if self.part is None else whole_name(self.variable)
+
+    @property
+    def saved_mask(self) -> str:
+        """Key under which checkpoints hold the mask."""
+        return self.mask if self.part is None else whole_name(self.mask)
+
+    def part_of(self, whole: Any) -> Any:
+        """Returns what of a tensor in a checkpoint is this site's."""
+        return whole if self.part is None else cut(whole, self.part.offset, self.shape)
 
 
 @dataclass(frozen=True)

@@ -176,9 +176,9 @@ class _Sorter:
     def _is_custom_gradient(self, op: OpName) -> bool:
         """Tells whether a gradient that the model itself defines (tf.custom_gradient) computes with the weight."""
         scope, found, _ = op.partition("_grad/")
-        while found and scope not in self._view.nodes:
-            _, found, scope = scope.partition("/")
-        return bool(found) and self._view.nodes[scope].op_type == "IdentityN" and self._effects.is_gradient(op)
+        source = self._view.op_ending(scope) if found else None
+        is_custom = source is not None and self._view.nodes[source].op_type == "IdentityN"
+        return is_custom and self._effects.is_gradient(op)
 
     def _is_alias(self, op: OpName) -> bool:
         return self._view.nodes[op].op_type in self._aliases

@@ -47,7 +47,10 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
             # A saver of some other part of the model has no pruning state to miss.
             state = {name: variable for name, variable in everything.items() if name in saved}
             # What is not a variable has ops of its own to restore it: all is then restored as it would be without us.
-            held = _held(save_path) if state and tf_compat.saver_has_only_variables(saver) else set(state)
+            if not state or not tf_compat.saver_has_only_variables(saver):
+                return original(sess, save_path)
+            reader = CheckpointReader(str(save_path))
+            held = set(reader.names())
             keys = _keys(masker, state, held)
             unused = {name for name in held if name.endswith("mask") and threshold_of(name) in held}
             unused -= {*state, *keys.values()}
@@ -62,8 +65,8 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
             absent = sorted(set(state) - set(keys))
             if absent:
                 tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(absent))
-            _load_dense(sess, saver, save_path, set(state))
-            _load_state(sess, save_path, state, keys)
+            _load_dense(sess, saver, reader, set(state))
+            _load_state(sess, reader, state, keys)
             return None
 
         return restore
@@ -73,15 +76,6 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
 
 def _op_names(variables: Sequence[Any]) -> Set[str]:
     return {variable.op.name for variable in variables if getattr(variable, "op", None) is not None}
-
-
-def _held(save_path: Any) -> Set[str]:
-    """Returns the names of a checkpoint's tensors.
-
-    Raises:
-        SourceError: the checkpoint cannot be read.
-    """
-    return set(CheckpointReader(str(save_path)).names())
 
 
 def _keys(masker: Masker, state: Mapping[str, Any], held: Set[str]) -> Dict[str, str]:
@@ -102,7 +96,7 @@ def _keys(masker: Masker, state: Mapping[str, Any], held: Set[str]) -> Dict[str,
     return keys
 
 
-def _load_dense(sess: Any, saver: Any, save_path: Any, state: Set[str]) -> None:
+def _load_dense(sess: Any, saver: Any, reader: CheckpointReader, state: Set[str]) -> None:
     """Restores what a saver holds but pruning state, by running initializers on the checkpoint's values.
 
     A saver of its own would do the same with ops that every training graph had to carry.
@@ -110,28 +104,28 @@ def _load_dense(sess: Any, saver: Any, save_path: Any, state: Set[str]) -> None:
     Raises:
         tf.errors.NotFoundError: the checkpoint lacks a tensor, as a saver says it.
     """
-    reader = CheckpointReader(str(save_path))
     held = set(reader.names())
     feed: Dict[Any, Any] = {}
     initializers: List[Any] = []
+    size = 0
     for key, variable in tf_compat.saver_entries(saver):
         if variable.op.name in state:
             continue
         if key not in held:
-            raise tf.errors.NotFoundError(None, None, f"Key {key} not found in checkpoint {save_path}")
+            raise tf.errors.NotFoundError(None, None, f"Key {key} not found in checkpoint {reader.prefix}")
         value = tf_compat.part_of(variable, reader.tensor(key))
         if variable.shape.is_fully_defined() and tf_compat.saver_reshapes(saver):
             value = value.reshape(variable.shape.as_list())
         feed[variable.initializer.inputs[1]] = value
         initializers.append(variable.initializer)
-        if sum(value.nbytes for value in feed.values()) > _LOADED_AT_ONCE:
+        size += value.nbytes
+        if size > _LOADED_AT_ONCE:
             sess.run(initializers, feed)
-            feed, initializers = {}, []
+            feed, initializers, size = {}, [], 0
     sess.run(initializers, feed)
 
 
-def _load_state(sess: Any, save_path: Any, state: Mapping[str, Any], keys: Mapping[str, str]) -> None:
-    reader = CheckpointReader(str(save_path))
+def _load_state(sess: Any, reader: CheckpointReader, state: Mapping[str, Any], keys: Mapping[str, str]) -> None:
     for name, variable in state.items():
         if name not in keys:
             sess.run(variable.initializer)
@@ -139,9 +133,10 @@ def _load_state(sess: Any, save_path: Any, state: Mapping[str, Any], keys: Mappi
         value = tf_compat.part_of(variable, reader.tensor(keys[name]))
         if list(value.shape) != variable.shape.as_list():
             raise SourceError(
-                f"{save_path}: expected '{keys[name]}' of shape {variable.shape.as_list()}, found {list(value.shape)}"
+                f"{reader.prefix}: expected '{keys[name]}' of shape {variable.shape.as_list()}, "
+                f"found {list(value.shape)}"
             )
-        sess.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        tf_compat.load_variable(sess, variable, value)
 
 
 def _summary(names: Sequence[str]) -> str:

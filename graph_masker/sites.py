@@ -117,7 +117,7 @@ class _Finder:
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
         self._blocked: Dict[OpName, Unmasked] = {}
         self._ports: Set[Edge] = set()
-        self._matches = Matches({}, frozenset(), {}, {})
+        self._matches = Matches({}, frozenset(), {}, {}, {})
         penalties = {name for name in losses if self._kinds.of(name.partition(":")[0]) is not Kind.DATA}
         self._penalties = frozenset(penalties - outputs)
         self._outputs = outputs | (losses - penalties)
@@ -192,16 +192,9 @@ class _Finder:
     def _block(self, edge: Edge, stop: Stop) -> None:
         op_type = self._view.nodes[edge.op].op_type
         reason = f"reaches {op_type} '{edge.op}' through {stop.text}, which no read rule covers"
-        seen: Set[OpName] = set()
-        stack = [stop.op]
-        while stack:
-            op = stack.pop()
-            if op in seen:
-                continue
-            seen.add(op)
+        for op in self._view.ancestors([stop.op]):
             if self._view.is_variable(op):
                 self._blocked.setdefault(op, Unmasked(op, edge.op, reason))
-            stack.extend(tensor.op for tensor in self._view.nodes[op].inputs)
 
     def _candidate(self, variable: OpName, effects: Effects) -> Candidate:
         shape = self._static_shape(variable)
@@ -243,7 +236,7 @@ class _Finder:
         """Returns the gradients of the readers that are about to move."""
         if not readers.reads and not readers.gathers:
             return ()
-        is_expected = self._known_gradients is None and variable not in self._masks_of
+        is_new = variable not in self._masks_of
         return gradient_sums(
             self._view,
             self._matches,
@@ -252,8 +245,8 @@ class _Finder:
             effects,
             self._kinds,
             variable,
-            is_expected,
-            self._gradient_ops if self._known_gradients and variable not in self._masks_of else frozenset(),
+            is_expected=is_new and self._known_gradients is None,
+            made_by_autodiff=self._gradient_ops if is_new and self._known_gradients is not None else frozenset(),
         )
 
     def _as_consumer(self, edge: Edge, rule: WeightRule) -> Consumer:

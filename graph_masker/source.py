@@ -138,10 +138,14 @@ class _trouble:
             raise damaged(self._prefix, error) from error
 
 
+def one_line(error: Exception) -> str:
+    """Returns the beginning of an error's message, in one line."""
+    return " ".join(str(getattr(error, "message", error)).split())[:160]
+
+
 def damaged(prefix: str, error: Exception) -> SourceError:
     """Returns the error to raise where TensorFlow could not read a checkpoint's files."""
-    message = " ".join(str(getattr(error, "message", error)).split())
     return SourceError(
         f"{prefix}: expected a complete checkpoint, found a missing, truncated or damaged file "
-        f"({message[:160]}); copy it anew from where it was trained"
+        f"({one_line(error)}); copy it anew from where it was trained"
     )

@@ -8,11 +8,11 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError, UsageError, VerificationError
-from graph_masker.inspection import plan_source
+from graph_masker.inspection import graph_of, plan_view
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.source import CheckpointReader, Source, find_source, read_meta_graph
+from graph_masker.source import CheckpointReader, Source, find_source, one_line
 from graph_masker.verify import is_regularized, verify_view
-from graph_masker.view import threshold_of, whole_name
+from graph_masker.view import threshold_of
 from rewriters import DEFAULT_RULES, Rule
 
 _SEED = 0
@@ -54,14 +54,13 @@ def verify_model(
         VerificationError: a guarantee does not hold.
     """
     source = find_source(src)
-    plan = plan_source(source, None, rules)
+    meta_graph = graph_of(source)
+    view = tf_compat.view_of_meta_graph(meta_graph)
+    plan = plan_view(view, None, rules)
     masked = tuple(site for site in plan.sites if site.masked)
     if not masked:
         raise VerificationError(f"{src}: expected a masked model, found none of its {len(plan.sites)} weights masked")
     plan = MaskPlan(masked, plan.skips)
-    assert source.meta_path is not None
-    meta_graph = read_meta_graph(source.meta_path)
-    view = tf_compat.view_of_meta_graph(meta_graph)
     named = [_full_name(name) for name in outputs or tf_compat.names_in_collection(meta_graph, tf.GraphKeys.LOSSES)]
     for name in named:
         if name.partition(":")[0] not in view.nodes:
@@ -94,7 +93,7 @@ def _check_data(prefix: str, sites: Sequence[Site]) -> str:
     held = set(reader.names())
     zeros = entries = 0
     for site in sites:
-        mask_name, weight = (whole_name(name) if site.part else name for name in (site.mask, site.variable))
+        mask_name, weight = site.saved_mask, site.saved_variable
         for name in (mask_name, site.threshold, weight):
             if name not in held:
                 raise VerificationError(
@@ -105,19 +104,13 @@ def _check_data(prefix: str, sites: Sequence[Site]) -> str:
                 f"{prefix}: expected '{mask_name}' of the weight's shape {reader.shape(weight)}, "
                 f"found {reader.shape(mask_name)}"
             )
-        mask, threshold = _part(reader.tensor(mask_name), site), reader.tensor(site.threshold)
+        mask, threshold = site.part_of(reader.tensor(mask_name)), reader.tensor(site.threshold)
         if not np.all((mask == 0) | (mask == 1)):
             raise VerificationError(f"{prefix}: expected zeros and ones in '{mask_name}', found other values")
         if threshold.shape != () or not np.isfinite(threshold.astype(np.float64)):
             raise VerificationError(f"{prefix}: expected a finite scalar in '{site.threshold}', found {threshold}")
         zeros, entries = zeros + int(np.sum(mask == 0)), entries + mask.size
     return f"data: masks of zeros and ones only, {zeros:,} of {entries:,} entries masked out ({zeros / entries:.4f})"
-
-
-def _part(value: np.ndarray, site: Site) -> np.ndarray:
-    if site.part is None:
-        return value
-    return value[tuple(slice(start, start + size) for start, size in zip(site.part.offset, site.shape))]
 
 
 def _check_run(source: Source, meta_graph: Any, sites: Sequence[Site], outputs: List[str]) -> str:
@@ -131,14 +124,14 @@ def _check_run(source: Source, meta_graph: Any, sites: Sequence[Site], outputs: 
         try:
             saver = tf.train.import_meta_graph(meta_graph, clear_devices=True)
         except (ValueError, KeyError, tf.errors.OpError) as error:
-            raise SourceError(f"{source.meta_path}: cannot be imported: {_line(error)}") from error
+            raise SourceError(f"{source.meta_path}: cannot be imported: {one_line(error)}") from error
         config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         with tf.Session(graph=graph, config=config) as session:
             try:
                 return _compare(session, saver, source.prefix, sites, outputs)
             except tf.errors.OpError as error:
                 raise UsageError(
-                    f"{outputs[0]}: cannot be computed from random inputs: {_line(error)}; name another output"
+                    f"{outputs[0]}: cannot be computed from random inputs: {one_line(error)}; name another output"
                 ) from error
 
 
@@ -160,18 +153,14 @@ def _compare(session: Any, saver: Optional[Any], prefix: str, sites: Sequence[Si
         noise = random.normal(size=weight.shape).astype(weight.dtype)
         # The sign stays, and with it that of the zero in the product.
         other = np.where(mask == 0, np.copysign(np.abs(noise) + np.abs(weight), weight), weight)
-        _load(session, variables[site.variable], other)
+        tf_compat.load_variable(session, variables[site.variable], other)
     if not _same(before, session.run(outputs, feed)):
         raise VerificationError(f"{outputs[0]}: changes with weights that are masked out; something reads past a mask")
     for site in sites:
-        _load(session, variables[site.variable], 2 * session.run(variables[site.variable]))
+        tf_compat.load_variable(session, variables[site.variable], 2 * session.run(variables[site.variable]))
     if _same(before, session.run(outputs, feed)):
         raise UsageError(f"{outputs[0]}: does not depend on the masked weights; name outputs that do")
     return f"run: {len(outputs)} outputs equal, bit for bit, with other values in the entries masked out"
-
-
-def _load(session: Any, variable: Any, value: np.ndarray) -> None:
-    session.run(variable.initializer, {variable.initializer.inputs[1]: value})
 
 
 def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -190,7 +179,3 @@ def _random_inputs(graph: Any) -> Dict[Any, Any]:
         elif tensor.dtype not in (tf.string, tf.resource, tf.variant):
             feed[tensor] = np.zeros(shape, tensor.dtype.as_numpy_dtype)
     return feed
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(getattr(error, "message", error)).split())[:160]

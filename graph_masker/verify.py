@@ -41,11 +41,14 @@ def verify_view(
 ) -> None:
     """Does what `verify_masked` does, for a graph in a file as well."""
     _check_pairs(plan)
+    products: Set[OpName] = set()
     for site in plan.sites:
         _check_product(view, site)
-        _check_consumers(view, site)
-        _check_once(view, site)
-    _check_no_bypass(view, plan, [_tensor(name) for name in outputs])
+        own = _products(view, site)
+        _check_consumers(view, site, own)
+        _check_once(view, site, own)
+        products |= own
+    _check_no_bypass(view, plan, products, [_tensor(name) for name in outputs])
     for name, (op_type, inputs) in (originals or {}).items():
         node = view.nodes.get(name)
         if node is None or node.op_type != op_type or len(node.inputs) != inputs:
@@ -59,18 +62,9 @@ def originals_of(view: GraphView) -> Originals:
 
 def is_regularized(view: GraphView, plan: MaskPlan, output: str) -> bool:
     """Tells whether a tensor is computed from raw weights, too, as a loss with weight decay is."""
-    masked = {site.variable for site in plan.sites}
     walls = {name for site in plan.sites for name in _products(view, site)}
-    seen: Set[OpName] = set()
-    stack = [_tensor(output).op]
-    while stack:
-        op = stack.pop()
-        if op in masked:
-            return True
-        if op not in seen and op not in walls:
-            seen.add(op)
-            stack.extend(tensor.op for tensor in view.nodes[op].inputs)
-    return False
+    reached = view.ancestors([_tensor(output).op], walls)
+    return any(site.variable in reached for site in plan.sites)
 
 
 def _check_pairs(plan: MaskPlan) -> None:
@@ -80,9 +74,8 @@ def _check_pairs(plan: MaskPlan) -> None:
             raise VerificationError(f"{site.mask}: expected one weight, found {masks[site.mask]} and {site.variable}")
 
 
-def _check_once(view: GraphView, site: Site) -> None:
+def _check_once(view: GraphView, site: Site, products: Set[OpName]) -> None:
     """No product is multiplied by its mask again."""
-    products = set(_products(view, site))
     for product in products:
         for edge in view.edges_from(product):
             node = view.nodes[edge.op]
@@ -95,8 +88,8 @@ def _tensor(name: str) -> TensorRef:
     return TensorRef(op, int(output or 0))
 
 
-def _products(view: GraphView, site: Site) -> List[OpName]:
-    return list(products_of(view.nodes, view.readers, site.variable, site.mask))
+def _products(view: GraphView, site: Site) -> Set[OpName]:
+    return set(products_of(view.nodes, view.readers, site.variable, site.mask))
 
 
 def _check_product(view: GraphView, site: Site) -> None:
@@ -115,9 +108,8 @@ def _check_product(view: GraphView, site: Site) -> None:
         )
 
 
-def _check_consumers(view: GraphView, site: Site) -> None:
+def _check_consumers(view: GraphView, site: Site, products: Set[OpName]) -> None:
     """The weight input of each consumer must meet a product before it meets the variable."""
-    products = set(_products(view, site))
     for consumer in site.consumers:
         tensor = view.nodes[consumer.op].inputs[consumer.port]
         if consumer.inside and variable_behind(view.nodes, tensor.op) == site.variable:
@@ -160,9 +152,9 @@ def _takes_mask(view: GraphView, op: OpName, site: Site) -> bool:
     return any(variable_behind(view.nodes, tensor.op) == site.mask for tensor in view.nodes[op].inputs)
 
 
-def _check_no_bypass(view: GraphView, plan: MaskPlan, outputs: List[TensorRef]) -> None:
+def _check_no_bypass(view: GraphView, plan: MaskPlan, products: Set[OpName], outputs: List[TensorRef]) -> None:
     masked = {site.variable: site for site in plan.sites}
-    walls = {name for site in plan.sites for name in (*_products(view, site), *site.raw_readers)}
+    walls = products | {name for site in plan.sites for name in site.raw_readers}
     walls |= {copy.name for site in plan.sites for copy in site.copies}
     seen: Set[OpName] = set()
     stack = [tensor.op for tensor in outputs]

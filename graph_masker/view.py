@@ -7,7 +7,22 @@ dicts, because a networkx multigraph of a 40,000-op training graph takes longer 
 
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import networkx as nx
 
@@ -136,9 +151,16 @@ class GraphView:
         """Returns the variables' op names in order of creation."""
         return [node.name for node in self.nodes.values() if node.op_type in VARIABLE_OPS]
 
-    def ancestors(self, ops: Iterable[OpName]) -> FrozenSet[OpName]:
-        """Returns the ops and everything that they are computed from."""
-        return _reached(ops, lambda op: [tensor.op for tensor in self.nodes[op].inputs])
+    def op_ending(self, path: str) -> Optional[OpName]:
+        """Returns the longest ending of a path, cut at a slash, that is the name of an op."""
+        found = "/"
+        while found and path not in self.nodes:
+            _, found, path = path.partition("/")
+        return path if found else None
+
+    def ancestors(self, ops: Iterable[OpName], walls: AbstractSet[OpName] = frozenset()) -> FrozenSet[OpName]:
+        """Returns the ops and everything that they are computed from without passing a wall."""
+        return _reached(ops, lambda op: [t.op for t in self.nodes[op].inputs if t.op not in walls])
 
     def descendants(self, ops: Iterable[OpName]) -> FrozenSet[OpName]:
         """Returns the ops and everything computed from them."""
@@ -278,6 +300,11 @@ def _mask_records(
 def whole_name(name: str) -> str:
     """Returns a partitioned variable's name from that of one of its parts; any other name as it is."""
     return _PART.sub("", name)
+
+
+def cut(whole: Any, offset: Sequence[int], shape: Sequence[int]) -> Any:
+    """Returns the part of an array that begins at an offset and is of a shape."""
+    return whole[tuple(slice(start, start + size) for start, size in zip(offset, shape))]
 
 
 def threshold_of(mask: str) -> str:

@@ -27,7 +27,7 @@ from graph_masker.tf_compat.savers import (
     saver_variables,
     set_scaffold_saver,
 )
-from graph_masker.tf_compat.variables import part_of, saved_name, set_slice, writers_of
+from graph_masker.tf_compat.variables import load_variable, part_of, saved_name, set_slice, writers_of
 from graph_masker.tf_compat.views import (
     captured_variables,
     names_in_collection,
@@ -50,6 +50,7 @@ __all__ = [
     "extend_saver",
     "first_control_flow",
     "in_context_of",
+    "load_variable",
     "mark_names_as_used",
     "names_in_collection",
     "nth_element",

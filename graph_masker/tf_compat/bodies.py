@@ -33,8 +33,6 @@ class Bodies:
             inputs: number of its data inputs.
             function: returns the function's name that an attribute of the op holds.
         """
-        if op_type not in _CALLS and self.body(op_type) is None:
-            return ()
         if op_type in _CALLS:
             keys, first = _CALLS[op_type]
             names = [function(key) for key in keys]

@@ -4,7 +4,7 @@ from typing import Any, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from graph_masker.view import Slice
+from graph_masker.view import Slice, cut
 
 
 def set_slice(variable: Any, part: Slice, shape: Sequence[int]) -> None:
@@ -24,7 +24,12 @@ def part_of(variable: Any, value: Any) -> Any:
     info = getattr(variable, "_save_slice_info", None)
     if info is None:
         return value
-    return value[tuple(slice(start, start + size) for start, size in zip(info.var_offset, info.var_shape))]
+    return cut(value, info.var_offset, info.var_shape)
+
+
+def load_variable(session: Any, variable: Any, value: Any) -> None:
+    """Sets a variable without adding an op to its graph."""
+    session.run(variable.initializer, {variable.initializer.inputs[1]: value})
 
 
 def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
