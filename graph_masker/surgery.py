@@ -7,7 +7,7 @@ after    weights -> read -> masked_weight (Mul) -> Conv2D
 
 import operator
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -16,10 +16,8 @@ from graph_masker.errors import SurgeryError
 from graph_masker.gradients import GradientSum
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.readers import Copy, Read
-from graph_masker.view import whole_name
+from graph_masker.state import MASKED_WEIGHTS, MASKS, THRESHOLDS, WEIGHTS, Masked, add_masks
 
-# Index-parallel collections of tf.contrib.model_pruning; its tools, and RigL's optimizers, read them.
-WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS = "kernel", "masks", "thresholds", "masked_weights"
 _COLLECTIONS = (WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS, tf.GraphKeys.GLOBAL_VARIABLES)
 
 
@@ -54,7 +52,13 @@ def apply_plan(graph: Any, plan: MaskPlan, replaced: Optional[Dict[str, Any]] = 
     moved: List[Tuple[Any, int, Any]] = []
     collections = tf_compat.collections_of(graph, _COLLECTIONS)
     try:
-        masked = tuple(_mask_site(graph, site, variables, moved) for site in plan.sites)
+        new = add_masks(graph, [site for site in plan.sites if not site.masked], variables)
+        masked = tuple(
+            _mask_site(
+                graph, site, variables[site.variable], new.get(site.variable) or _known(graph, site, variables), moved
+            )
+            for site in plan.sites
+        )
         for item in masked:
             for gradient in item.site.gradients:
                 tensor = _mask_gradient(graph, gradient, item.site, moved)
@@ -96,13 +100,15 @@ def _op_names(graph: Any, name: str) -> Tuple[str, ...]:
         return ()
 
 
-def _mask_site(graph: Any, site: Site, variables: Dict[str, Any], moved: List[Tuple[Any, int, Any]]) -> MaskedVariable:
-    weight = variables[site.variable]
-    if site.masked:
-        mask, threshold = variables[site.mask], variables[site.threshold]
-        product = graph.get_tensor_by_name(f"{site.masked_weight}:0")
-    else:
-        mask, threshold, product = _add_mask(graph, site, weight, variables)
+def _known(graph: Any, site: Site, variables: Dict[str, Any]) -> Masked:
+    product = graph.get_tensor_by_name(f"{site.masked_weight}:0")
+    return Masked(variables[site.mask], variables[site.threshold], product)
+
+
+def _mask_site(
+    graph: Any, site: Site, weight: Any, masked: Masked, moved: List[Tuple[Any, int, Any]]
+) -> MaskedVariable:
+    mask, threshold, product = masked
     twins: Dict[Any, Any] = {}
     for copy in site.copies:
         _copy(graph, copy, twins, moved)
@@ -201,42 +207,6 @@ def _replace_gather(op: Any, product: Any, name: str, moved: List[Tuple[Any, int
         for index, tensor in enumerate(reader.inputs):
             if tensor is op.outputs[0]:
                 _move(reader, index, rows, moved)
-
-
-def _add_mask(graph: Any, site: Site, weight: Any, variables: Dict[str, Any]) -> Tuple[Any, Any, Any]:
-    with tf_compat.outside_everything(graph, like=weight.op):
-        dtype = weight.dtype.base_dtype
-        mask = _new_variable(site, site.mask, lambda: tf.ones(site.shape, dtype))
-        if site.part is not None:
-            tf_compat.set_slice(mask, site.part._replace(full_name=whole_name(site.mask)), site.shape)
-        if site.threshold not in variables:
-            variables[site.threshold] = _new_variable(site, site.threshold, lambda: tf.zeros([], dtype))
-        threshold = variables[site.threshold]
-        product = tf.multiply(mask, _shared_read(graph, site, weight), name=f"{site.masked_weight}/")
-    tf_compat.mark_names_as_used(graph, (site.mask, site.threshold, site.masked_weight))
-    for key, item in ((WEIGHTS, weight), (MASKS, mask), (THRESHOLDS, threshold), (MASKED_WEIGHTS, product)):
-        graph.add_to_collection(key, item)
-    return mask, threshold, product
-
-
-def _new_variable(site: Site, name: str, initial_value: Callable[[], Any]) -> Any:
-    # A callable puts the initializer's ops below the variable's name, so that no name of the model's is taken.
-    return tf.Variable(
-        initial_value,
-        trainable=False,
-        collections=[tf.GraphKeys.GLOBAL_VARIABLES],
-        name=f"{name}/",
-        use_resource=site.kind == "resource",
-    )
-
-
-def _shared_read(graph: Any, site: Site, weight: Any) -> Any:
-    """The read that the product multiplies: one that the graph has, so that evaluation reads the weight once."""
-    for read in site.reads:
-        tensor = graph.get_tensor_by_name(read.tensor)
-        if read.shared and not tensor.dtype._is_ref_dtype:
-            return tensor
-    return weight
 
 
 def _own_product(graph: Any, site: Site, read: Read, mask: Any) -> Any:

@@ -3,17 +3,18 @@
 import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first, would leave it without `estimator`
 
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
+from graph_masker.tf_compat.functions import Function, as_function
+from graph_masker.tf_compat.nodes import Nodes, variable_of
 from graph_masker.tf_compat.ops import (
-    as_function,
     beside,
     collections_of,
-    first_control_flow,
     in_context_of,
-    mark_names_as_used,
+    merge,
     nth_element,
     outside_everything,
     paused_collector,
     root_variable_scope,
+    switch,
     twin_of,
     update_input,
 )
@@ -38,7 +39,9 @@ from graph_masker.tf_compat.views import (
 from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
 
 __all__ = [
+    "Function",
     "GradientWatcher",
+    "Nodes",
     "around_functions",
     "around_gradients",
     "as_function",
@@ -48,10 +51,9 @@ __all__ = [
     "estimator_model_fn",
     "estimator_with",
     "extend_saver",
-    "first_control_flow",
     "in_context_of",
     "load_variable",
-    "mark_names_as_used",
+    "merge",
     "names_in_collection",
     "nth_element",
     "outside_everything",
@@ -68,8 +70,10 @@ __all__ = [
     "saver_variables",
     "set_scaffold_saver",
     "set_slice",
+    "switch",
     "twin_of",
     "update_input",
+    "variable_of",
     "view_of_body",
     "view_of_graph",
     "view_of_meta_graph",

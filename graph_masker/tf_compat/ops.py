@@ -2,17 +2,10 @@
 
 import contextlib
 import gc
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
-from tensorflow.python.framework import function as tf_function
-from tensorflow.python.ops import control_flow_util, nn_ops
-
-
-def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Callable[..., Any]:
-    """Returns a graph function: each call of it adds one op."""
-    function: Callable[..., Any] = tf_function.Defun(*types, func_name=name)(body)
-    return function
+from tensorflow.python.ops import control_flow_ops, control_flow_util, nn_ops
 
 
 def nth_element(values: Any, n: Any) -> Any:
@@ -33,15 +26,14 @@ def beside(variable: Any) -> Any:
     return tf.get_default_graph().colocate_with(variable.op, ignore_existing=True)
 
 
-@contextlib.contextmanager
-def first_control_flow() -> Iterator[None]:
-    """While open, tf.cond makes Switch and Merge, whatever is enabled: bodies of functions hold no ref variables."""
-    enabled = control_flow_util.ENABLE_CONTROL_FLOW_V2
-    control_flow_util.ENABLE_CONTROL_FLOW_V2 = False
-    try:
-        yield
-    finally:
-        control_flow_util.ENABLE_CONTROL_FLOW_V2 = enabled
+def switch(value: Any, condition: Any) -> Tuple[Any, Any]:
+    """Returns a value for where a condition does not hold, and for where it does; the other one is dead."""
+    return tuple(tf.identity(output) for output in control_flow_ops.switch(value, condition))  # type: ignore
+
+
+def merge(*values: Any) -> Any:
+    """Returns whichever of some values is not dead."""
+    return control_flow_ops.merge(values)[0]
 
 
 @contextlib.contextmanager
@@ -101,12 +93,6 @@ def twin_of(op: Any, inputs: Sequence[Any], name: str) -> Any:
     for tensor, original in zip(twin.outputs, op.outputs):
         tensor.set_shape(original.shape)
     return twin
-
-
-def mark_names_as_used(graph: Any, names: Iterable[str]) -> None:
-    """Makes ops that are created later under these names get other ones. Absolute names bypass that."""
-    for name in names:
-        graph.unique_name(name)
 
 
 def collections_of(graph: Any, names: Iterable[str]) -> Dict[str, List[Any]]:

@@ -1,0 +1,12 @@
+"""The mask update: on schedule, exact to the entry, in plain TensorFlow ops.
+
+The magnitude criterion and the schedule are Zhu & Gupta (2017). Sparsity and counts are computed in float32,
+operation by operation as tf.contrib.model_pruning does, so that with distinct magnitudes its masks are ours.
+"""
+
+from graph_masker.engine.gate import is_due, sparsity_tensor
+from graph_masker.engine.last_update import NEVER, last_update_step
+from graph_masker.engine.selection import kept_entries_tensor
+from graph_masker.engine.update import build_update
+
+__all__ = ["NEVER", "build_update", "is_due", "kept_entries_tensor", "last_update_step", "sparsity_tensor"]

@@ -1,0 +1,29 @@
+"""The step of the last mask update, which checkpoints hold: a resumed run goes on where the killed one was."""
+
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.plan import LAST_UPDATE_STEP
+
+# Before any update. Every step of a schedule lies above it, so that an update at step 0 is not missed.
+NEVER = -1
+
+
+def last_update_step(graph: Any, use_resource: bool) -> Any:
+    """Returns the graph's int32 scalar that holds the step of the last mask update, adding it if need be."""
+    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
+        if variable.op.name == LAST_UPDATE_STEP:
+            return variable
+    with graph.as_default(), graph.control_dependencies(None), tf_compat.root_variable_scope():
+        # By get_variable, so that contrib's Pruning finds it under this name.
+        return tf.get_variable(
+            LAST_UPDATE_STEP,
+            [],
+            tf.int32,
+            tf.constant_initializer(NEVER),
+            trainable=False,
+            collections=[tf.GraphKeys.GLOBAL_VARIABLES],
+            use_resource=use_resource,
+        )
