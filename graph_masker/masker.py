@@ -2,7 +2,7 @@
 
 import contextlib
 from dataclasses import replace
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -12,8 +12,8 @@ from graph_masker.errors import PlanError, UsageError
 from graph_masker.plan import MaskPlan, Site, make_plan
 from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
-from graph_masker.surgery import MaskedVariable, apply_plan, mask_body
-from graph_masker.verify import originals_of, verify_masked
+from graph_masker.surgery import MaskedVariable, apply_plan, changes, mask_body
+from graph_masker.verify import originals_of, verify_masked, verify_view
 from rewriters import DEFAULT_RULES, Rule
 
 
@@ -105,6 +105,8 @@ class Masker:
         # What the model code may still hold, and what it is to read in its place: gradients, by tensor name.
         self._replaced: Dict[str, Any] = {}
         self._last_update: Any = None
+        # Names of the products that this masker has added.
+        self.products: Set[str] = set()
         # None until gradients are watched: then the graph itself is to tell which ops are autodiff's.
         self._gradient_ops: Optional[Set[str]] = None
 
@@ -151,10 +153,15 @@ class Masker:
         plan = make_plan(view, findings, self.spec, self._rules, strict, self._trainable_only)
         for item in apply_plan(self.graph, plan, self._replaced):
             self._masked[item.site.variable] = item
+            if not item.site.masked:
+                self.products.add(item.site.masked_weight)
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)
-        verify_masked(self.graph, plan, [*shown, *lost], originals)
+        if changes(plan):
+            verify_masked(self.graph, plan, [*shown, *lost], originals)
+        else:
+            verify_view(view, plan, [*shown, *lost])
         known = {site.variable: site for site in self.plan.sites}
         self.plan = MaskPlan(
             tuple(_known(site, known.get(site.variable)) for site in plan.sites), plan.skips, self.spec
@@ -251,6 +258,13 @@ class _Watcher(tf_compat.GradientWatcher):
 
     def after(self, names: Sequence[str]) -> None:
         self._masker.note_gradients(names)
+
+    def gradient_of(self, op: Any, xs: Sequence[str]) -> Optional[Callable[..., Any]]:
+        if op.name not in self._masker.products:
+            return None
+        read = op.inputs[0].op
+        by_mask = {read.name, *(tensor.op.name for tensor in read.inputs)} & set(xs)
+        return None if by_mask else tf_compat.masked_gradient
 
     def before_tape(self, variables: Sequence[str], nested: bool) -> None:
         masked = [name for name in variables if name in self._masker.masks]

@@ -117,7 +117,7 @@ class _Finder:
         self._consumers: Dict[OpName, List[Tuple[Edge, WeightRule]]] = {}
         self._blocked: Dict[OpName, Unmasked] = {}
         self._ports: Set[Edge] = set()
-        self._matches = Matches({}, frozenset(), {}, {}, {})
+        self._matches: Optional[Matches] = None
         penalties = {name for name in losses if self._kinds.of(name.partition(":")[0]) is not Kind.DATA}
         self._penalties = frozenset(penalties - outputs)
         self._outputs = outputs | (losses - penalties)
@@ -125,16 +125,17 @@ class _Finder:
         self._gradient_ops: FrozenSet[OpName] = known or frozenset()
 
     def run(self) -> Findings:
-        for node in self._view.nodes.values():
-            rule = self._weight_rules.get(node.op_type)
+        nodes = self._view.nodes
+        reading = {*self._view.ops_of(self._weight_rules), *self._view.ops_with_calls()}
+        for name in sorted(reading, key=lambda name: nodes[name].order):
+            rule = self._weight_rules.get(nodes[name].op_type)
             if rule is not None:
-                self._add_consumer(node.name, rule)
-            elif self._view.calls(node.name):
-                self._add_call(node.name)
-        output_ops = [name.partition(":")[0] for name in self._outputs]
-        self._matches = match_consumers(self._view, self._consumers, output_ops, self._known_gradients)
+                self._add_consumer(name, rule)
+            else:
+                self._add_call(name)
+        output_ops = self._output_ops()
         if self._known_gradients is None:
-            self._gradient_ops = self._matches.backward
+            self._gradient_ops = self._matched().backward
         # What an output is computed from is the model's, also where gradients go into it (MAML's fast weights).
         model = self._view.ancestors(output_ops) - self._gradient_ops
         optimizer = self._view.descendants(self._gradient_ops) - model
@@ -158,6 +159,18 @@ class _Finder:
             elif variable in self._view.trainable:
                 unmasked.append(self._why_not(variable))
         return Findings(tuple(candidates), tuple(unmasked))
+
+    def _output_ops(self) -> List[OpName]:
+        return [name.partition(":")[0] for name in self._outputs]
+
+    def _matched(self) -> Matches:
+        """Matches consumers and gradients when that is first asked for: a masked graph seldom needs it again."""
+        if self._matches is None:
+            if self._known_gradients is not None and not self._known_gradients:
+                self._matches = Matches({}, frozenset(), {}, {}, {})
+            else:
+                self._matches = match_consumers(self._view, self._consumers, self._output_ops(), self._known_gradients)
+        return self._matches
 
     def _is_consumed(self, variable: OpName) -> bool:
         """Tells whether an op of the model, not only autodiff, consumes a variable."""
@@ -239,7 +252,7 @@ class _Finder:
         is_new = variable not in self._masks_of
         return gradient_sums(
             self._view,
-            self._matches,
+            self._matched(),
             frozenset(self._ports),
             self._read_rules,
             effects,

@@ -73,6 +73,11 @@ def apply_plan(graph: Any, plan: MaskPlan, replaced: Optional[Dict[str, Any]] = 
         raise
 
 
+def changes(plan: MaskPlan) -> bool:
+    """Tells whether applying a plan adds or moves anything."""
+    return any(not site.masked or site.reads or site.copies or site.gathers or site.gradients for site in plan.sites)
+
+
 def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
     needed = [site.variable, site.mask, site.threshold] if site.masked else [site.variable]
     for name in needed:
@@ -84,20 +89,13 @@ def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
     shares_threshold = site.part is not None and site.threshold in variables
     own = (site.mask, site.masked_weight) if shares_threshold else (site.mask, site.threshold, site.masked_weight)
     for name in () if site.masked else own:
-        if name in _op_names(graph, name):
+        if tf_compat.has_op(graph, name):
             raise SurgeryError(f"{name}: expected a free name for {site.variable}, found an op of that name")
     for read in site.reads:
         for op, index in read.reroutes:
             found = graph.get_operation_by_name(op).inputs[index].name
             if found != read.tensor:
                 raise SurgeryError(f"{op}: expected input {index} to be '{read.tensor}', found '{found}'; plan anew")
-
-
-def _op_names(graph: Any, name: str) -> Tuple[str, ...]:
-    try:
-        return (graph.get_operation_by_name(name).name,)
-    except KeyError:
-        return ()
 
 
 def _known(graph: Any, site: Site, variables: Dict[str, Any]) -> Masked:
@@ -220,6 +218,6 @@ def _own_product(graph: Any, site: Site, read: Read, mask: Any) -> Any:
 
 def _count(graph: Any, site: Site) -> int:
     number = 1
-    while _op_names(graph, f"{site.masked_weight}_{number}"):
+    while tf_compat.has_op(graph, f"{site.masked_weight}_{number}"):
         number += 1
     return number

@@ -9,9 +9,9 @@ from graph_masker import tf_compat
 from graph_masker.errors import VerificationError
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.sites import Consumer
-from graph_masker.view import GraphView, OpName, TensorRef, products_of, variable_behind
+from graph_masker.view import GraphView, Node, OpName, TensorRef, products_of, variable_behind
 
-Originals = Mapping[OpName, Tuple[str, int]]
+Originals = Mapping[OpName, Node]
 
 
 def verify_masked(
@@ -49,15 +49,20 @@ def verify_view(
         _check_once(view, site, own)
         products |= own
     _check_no_bypass(view, plan, products, [_tensor(name) for name in outputs])
-    for name, (op_type, inputs) in (originals or {}).items():
+    for name, original in (originals or {}).items():
         node = view.nodes.get(name)
-        if node is None or node.op_type != op_type or len(node.inputs) != inputs:
+        if node is not original and (node is None or _form(node) != _form(original)):
+            op_type, inputs = _form(original)
             raise VerificationError(f"{name}: expected the original {op_type} of {inputs} inputs, found {node}")
 
 
 def originals_of(view: GraphView) -> Originals:
-    """Returns what must survive masking: every op's name with its type and number of inputs."""
-    return {name: (node.op_type, len(node.inputs)) for name, node in view.nodes.items()}
+    """Returns what must survive masking: every op's name, with its type and number of inputs."""
+    return dict(view.nodes)
+
+
+def _form(node: Node) -> Tuple[str, int]:
+    return node.op_type, len(node.inputs)
 
 
 def is_regularized(view: GraphView, plan: MaskPlan, output: str) -> bool:

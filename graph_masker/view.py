@@ -11,6 +11,7 @@ from typing import (
     AbstractSet,
     Any,
     Callable,
+    Collection,
     Dict,
     FrozenSet,
     Iterable,
@@ -20,7 +21,6 @@ from typing import (
     NamedTuple,
     Optional,
     Sequence,
-    Set,
     Tuple,
 )
 
@@ -111,6 +111,7 @@ class GraphView:
     Attributes:
         nodes: by op name, in order of creation.
         readers: by op name, the edges that leave the op.
+        by_type: op names by op type.
         trainable, local, saved: op names in the collections of trainable, local and global variables.
         regularization: names of tensors in the regularization-losses collection.
         masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
@@ -121,10 +122,12 @@ class GraphView:
         is_scalar: tells whether a tensor is a scalar; also where a file does not say of what shape it is.
         is_controlled: tells whether an op has control inputs.
         calls: the bodies that an op runs: of a call, both branches of an If, condition and body of a While.
+        has_functions: whether there are function bodies at all.
     """
 
     nodes: Mapping[OpName, Node]
     readers: Mapping[OpName, List[Edge]]
+    by_type: Mapping[str, List[OpName]]
     trainable: FrozenSet[OpName]
     local: FrozenSet[OpName]
     saved: FrozenSet[OpName]
@@ -137,6 +140,7 @@ class GraphView:
     is_scalar: Callable[[TensorRef], bool]
     is_controlled: Callable[[OpName], bool]
     calls: Callable[[OpName], Tuple[Call, ...]]
+    has_functions: bool
 
     def edges_from(self, op: OpName, output: Optional[int] = None) -> List[Edge]:
         """Returns the edges that leave an op, or one of its outputs."""
@@ -149,7 +153,16 @@ class GraphView:
 
     def variables(self) -> List[OpName]:
         """Returns the variables' op names in order of creation."""
-        return [node.name for node in self.nodes.values() if node.op_type in VARIABLE_OPS]
+        return self.ops_of(VARIABLE_OPS)
+
+    def ops_of(self, types: Iterable[str]) -> List[OpName]:
+        """Returns the names of all ops of some types, in order of creation."""
+        names = [name for op_type in types for name in self.by_type.get(op_type, ())]
+        return sorted(names, key=lambda name: self.nodes[name].order)
+
+    def ops_with_calls(self) -> List[OpName]:
+        """Returns the names of all ops that run function bodies, in order of creation."""
+        return [name for name in self.nodes if self.calls(name)] if self.has_functions else []
 
     def op_ending(self, path: str) -> Optional[OpName]:
         """Returns the longest ending of a path, cut at a slash, that is the name of an op."""
@@ -158,13 +171,25 @@ class GraphView:
             _, found, path = path.partition("/")
         return path if found else None
 
-    def ancestors(self, ops: Iterable[OpName], walls: AbstractSet[OpName] = frozenset()) -> FrozenSet[OpName]:
+    def ancestors(self, ops: Collection[OpName], walls: AbstractSet[OpName] = frozenset()) -> FrozenSet[OpName]:
         """Returns the ops and everything that they are computed from without passing a wall."""
-        return _reached(ops, lambda op: [t.op for t in self.nodes[op].inputs if t.op not in walls])
+        nodes, seen, stack = self.nodes, set(ops), list(ops)
+        while stack:
+            for source, _ in nodes[stack.pop()].inputs:
+                if source not in seen and source not in walls:
+                    seen.add(source)
+                    stack.append(source)
+        return frozenset(seen)
 
-    def descendants(self, ops: Iterable[OpName]) -> FrozenSet[OpName]:
+    def descendants(self, ops: Collection[OpName]) -> FrozenSet[OpName]:
         """Returns the ops and everything computed from them."""
-        return _reached(ops, lambda op: [edge.op for edge in self.readers.get(op, ())])
+        readers, seen, stack = self.readers, set(ops), list(ops)
+        while stack:
+            for _, reader, _ in readers.get(stack.pop(), ()):
+                if reader not in seen:
+                    seen.add(reader)
+                    stack.append(reader)
+        return frozenset(seen)
 
     def mask_state(self) -> FrozenSet[OpName]:
         """Returns the variables that are masks or thresholds."""
@@ -178,35 +203,35 @@ class GraphView:
         return graph
 
 
-def _reached(ops: Iterable[OpName], following: Callable[[OpName], List[OpName]]) -> FrozenSet[OpName]:
-    seen: Set[OpName] = set()
-    stack = list(ops)
-    while stack:
-        op = stack.pop()
-        if op not in seen:
-            seen.add(op)
-            stack.extend(following(op))
-    return frozenset(seen)
+# Makes named tuples without the call of a Python function that their class would be: a graph has tens of thousands.
+_new: Callable[..., Any] = tuple.__new__
 
 
 class Flow:
     """Ops and the edges between them, as they are read from a graph.
 
     Attributes:
-        nodes, readers: see `GraphView`.
+        nodes, readers, by_type: see `GraphView`.
     """
 
     def __init__(self, ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]] = ()) -> None:
         """Args: tuples (name, op type, data inputs), in order of creation."""
         self.nodes: Dict[OpName, Node] = {}
         self.readers: Dict[OpName, List[Edge]] = {}
-        for name, op_type, inputs in ops:
-            self.add(name, op_type, inputs)
+        self.by_type: Dict[str, List[OpName]] = {}
+        self.extend(ops)
 
-    def add(self, name: OpName, op_type: str, inputs: Tuple[TensorRef, ...]) -> None:
-        """Adds an op, created after all others."""
-        self.nodes[name] = Node(name, op_type, inputs, len(self.nodes))
-        self._connect(name, inputs)
+    def extend(self, ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]]) -> None:
+        """Adds ops, created after all others: tuples (name, op type, data inputs)."""
+        nodes, by_type, connect = self.nodes, self.by_type, self._connect
+        for name, op_type, inputs in ops:
+            nodes[name] = _new(Node, (name, op_type, inputs, len(nodes)))
+            if op_type in by_type:
+                by_type[op_type].append(name)
+            else:
+                by_type[op_type] = [name]
+            if inputs:
+                connect(name, inputs)
 
     def reconnect(self, name: OpName, inputs: Tuple[TensorRef, ...]) -> None:
         """Gives an op other inputs."""
@@ -219,11 +244,12 @@ class Flow:
     def _connect(self, name: OpName, inputs: Tuple[TensorRef, ...]) -> None:
         readers = self.readers
         for index, tensor in enumerate(inputs):
-            edge = Edge(tensor, name, index)
-            if tensor.op in readers:
-                readers[tensor.op].append(edge)
+            edge = _new(Edge, (tensor, name, index))
+            source = tensor[0]
+            if source in readers:
+                readers[source].append(edge)
             else:
-                readers[tensor.op] = [edge]
+                readers[source] = [edge]
 
 
 def build_view(
@@ -236,6 +262,7 @@ def build_view(
     is_scalar: Callable[[TensorRef], bool],
     is_controlled: Callable[[OpName], bool],
     calls: Callable[[OpName], Tuple[Call, ...]],
+    has_functions: bool = True,
 ) -> GraphView:
     """Builds a view of a flow; what is done to the flow later shows in the view.
 
@@ -249,10 +276,12 @@ def build_view(
         is_scalar: see `GraphView`.
         is_controlled: see `GraphView`.
         calls: see `GraphView`.
+        has_functions: see `GraphView`.
     """
     return GraphView(
         nodes=flow.nodes,
         readers=flow.readers,
+        by_type=flow.by_type,
         trainable=_op_names(collections.get("trainable_variables", [])),
         local=_op_names(collections.get("local_variables", [])),
         saved=_op_names(collections.get("variables", [])),
@@ -265,6 +294,7 @@ def build_view(
         is_scalar=is_scalar,
         is_controlled=is_controlled,
         calls=calls,
+        has_functions=has_functions,
     )
 
 

@@ -2,10 +2,9 @@
 
 import contextlib
 import gc
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
-from tensorflow.python.framework import ops
 from tensorflow.python.ops import gradients_util
 
 import graph_masker
@@ -23,7 +22,8 @@ PLACES = {
     "plan": "graph_masker.plan:make_plan",
     "surgery": "graph_masker.surgery:apply_plan",
     "verify": "graph_masker.verify:verify_masked",
-    "last update": "graph_masker.engine:last_update_step",
+    "autodiff": "graph_masker.tf_compat.watching:masked_gradient",
+    "last update": "graph_masker.engine.last_update:last_update_step",
     "update": "graph_masker.masker:Masker.attach_update",
     "savers": "graph_masker.estimator:_prepare_savers",
 }
@@ -114,7 +114,6 @@ def build_once(training: Training, masked: bool) -> Build:
         stack.enter_context(watch.around(TENSORFLOW_PLACES))
         if masked:
             stack.enter_context(watch.around(PLACES, "graph_masker"))
-            stack.enter_context(_timed_product_gradients(watch, graph))
         model_fn = _watched(watch, training.model_fn)
         if masked:
             model_fn = graph_masker.auto_mask(model_fn, SPEC)
@@ -135,26 +134,6 @@ def _watched(watch: Stopwatch, model_fn: Callable[..., Any]) -> Callable[..., An
             return model_fn(features=features, labels=labels, mode=mode)
 
     return watched
-
-
-@contextlib.contextmanager
-def _timed_product_gradients(watch: Stopwatch, graph: Any) -> Iterator[None]:
-    """While open, times the gradients of the products of masks and weights as "autodiff"."""
-    original = ops.get_gradient_function
-    products: Dict[int, Any] = {}
-
-    def find(op: Any) -> Any:
-        found = graph.get_collection_ref("masked_weights")
-        if len(found) != len(products):
-            products.update((id(tensor.op), tensor) for tensor in found)
-        function = original(op)
-        return watch.timed(function, "autodiff") if id(op) in products else function
-
-    ops.get_gradient_function = find
-    try:
-        yield
-    finally:
-        ops.get_gradient_function = original
 
 
 def missing_places(pairs: Sequence[Pair]) -> List[str]:

@@ -49,12 +49,11 @@ def build_update(
         idle_step, due_step = tf_compat.switch(step, due)
         with graph.control_dependencies([due_step]):
             sparsity = sparsity_tensor(spec, due_step)
-        scope = graph.unique_name("update")
-        updater = _Updater(graph, scope, due_step.op.name, sparsity.name)
-        for parts in _wholes(masked):
-            updater.add(parts)
-        updates = updater.create()
-        with graph.control_dependencies(updates):
+        with tf_compat.Nodes(graph) as nodes:
+            updater = _Updater(nodes, graph.unique_name("update"), due_step.op, sparsity)
+            for parts in _wholes(masked):
+                updater.add(parts)
+        with graph.control_dependencies(updater.assigns):
             last = last_update.assign(due_step)
         with graph.control_dependencies([last]):
             done = tf.identity(due_step)
@@ -62,48 +61,36 @@ def build_update(
 
 
 class _Updater:
-    """The ops of all weights, one list of nodes."""
+    """Adds the update of one weight after the other.
 
-    def __init__(self, graph: Any, scope: str, pivot: str, sparsity: str) -> None:
-        """Args: the graph, the name scope, the op that runs only if masks are due, and the name of the sparsity."""
-        self._graph = graph
+    Attributes:
+        assigns: the ops that write masks and thresholds.
+    """
+
+    def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any, sparsity: Any) -> None:
+        """Args: where to add ops, below which scope, the op that runs only if masks are due, and the sparsity."""
+        self.assigns: List[Any] = []
+        self._nodes = nodes
         self._scope = scope
         self._pivot = pivot
         self._sparsity = sparsity
-        self._nodes = tf_compat.Nodes(graph)
-        self._assigns: List[str] = []
         # By device, the last op of the weight before: one at a time, so that memory is needed for one only.
-        self._before: Dict[str, str] = {}
+        self._before: Dict[str, List[Any]] = {}
 
     def add(self, parts: Sequence[MaskedVariable]) -> None:
         """Adds the update of a weight, or of the parts of a partitioned one, which are ranked together."""
-        first, axis = parts[0], _partitioned_axis(parts)
-        like = first.weight.op
-        dtype = first.weight.dtype.base_dtype
-        scope = f"{self._scope}/{first.site.variable}"
-        before = [self._before[like.device]] if like.device in self._before else []
-        reads = [
-            self._nodes.read(f"{self._scope}/{item.site.variable}/read", item.weight, after=[self._pivot, *before])
-            for item in parts
-        ]
-        whole = reads[0] if len(reads) == 1 else self._nodes.concat(f"{scope}/whole", reads, axis, dtype, like)
-        chosen = self._nodes.call(f"{scope}/select", selection(dtype), [whole, self._sparsity], like)
-        masks = [chosen]
-        if len(parts) > 1:
-            sizes = [item.site.shape[axis] for item in parts]
-            masks = self._nodes.split(f"{scope}/split", chosen, sizes, axis, dtype, like)
-        assigns = [
-            self._nodes.assign(f"{self._scope}/{item.site.variable}/mask", item.mask, mask)
-            for item, mask in zip(parts, masks)
-        ]
-        assigns.append(self._nodes.assign(f"{scope}/threshold", first.threshold, f"{chosen}:1"))
-        self._before[like.device] = assigns[0]
-        self._assigns.extend(assigns)
-
-    def create(self) -> List[Any]:
-        """Adds everything to the graph and returns the ops that assign."""
-        self._nodes.create()
-        return [self._graph.get_operation_by_name(name) for name in self._assigns]
+        nodes, first, axis = self._nodes, parts[0], _partitioned_axis(parts)
+        like, scopes = first.weight.op, [f"{self._scope}/{item.site.variable}" for item in parts]
+        after = [self._pivot, *self._before.get(like.device, ())]
+        reads = [nodes.read(f"{scope}/read", item.weight, after) for scope, item in zip(scopes, parts)]
+        whole = nodes.concat(f"{scopes[0]}/whole", reads, axis, like)
+        select = selection(first.weight.dtype.base_dtype)
+        mask, threshold = nodes.call(f"{scopes[0]}/select", select, [whole, self._sparsity], like)
+        masks = nodes.split(f"{scopes[0]}/split", mask, [item.site.shape[axis] for item in parts], axis, like)
+        assigns = [nodes.assign(f"{scope}/mask", item.mask, value) for scope, item, value in zip(scopes, parts, masks)]
+        assigns.append(nodes.assign(f"{scopes[0]}/threshold", first.threshold, threshold))
+        self._before[like.device] = assigns
+        self.assigns.extend(assigns)
 
 
 def _wholes(masked: Sequence[MaskedVariable]) -> List[List[MaskedVariable]]:

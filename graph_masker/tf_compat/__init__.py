@@ -4,10 +4,11 @@ import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first,
 
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
 from graph_masker.tf_compat.functions import Function, as_function
-from graph_masker.tf_compat.nodes import Nodes, variable_of
+from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
     beside,
     collections_of,
+    has_op,
     in_context_of,
     merge,
     nth_element,
@@ -28,7 +29,7 @@ from graph_masker.tf_compat.savers import (
     saver_variables,
     set_scaffold_saver,
 )
-from graph_masker.tf_compat.variables import load_variable, part_of, saved_name, set_slice, writers_of
+from graph_masker.tf_compat.variables import load_variable, part_of, read_of, saved_name, set_slice, writers_of
 from graph_masker.tf_compat.views import (
     captured_variables,
     names_in_collection,
@@ -36,7 +37,7 @@ from graph_masker.tf_compat.views import (
     view_of_graph,
     view_of_meta_graph,
 )
-from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
+from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients, masked_gradient
 
 __all__ = [
     "Function",
@@ -51,14 +52,17 @@ __all__ = [
     "estimator_model_fn",
     "estimator_with",
     "extend_saver",
+    "has_op",
     "in_context_of",
     "load_variable",
+    "masked_gradient",
     "merge",
     "names_in_collection",
     "nth_element",
     "outside_everything",
     "part_of",
     "paused_collector",
+    "read_of",
     "recorded_savers",
     "replace_method",
     "root_variable_scope",
@@ -73,7 +77,6 @@ __all__ = [
     "switch",
     "twin_of",
     "update_input",
-    "variable_of",
     "view_of_body",
     "view_of_graph",
     "view_of_meta_graph",

@@ -95,6 +95,11 @@ def twin_of(op: Any, inputs: Sequence[Any], name: str) -> Any:
     return twin
 
 
+def has_op(graph: Any, name: str) -> bool:
+    """Tells whether a graph has an op of a name."""
+    return name in graph._nodes_by_name
+
+
 def collections_of(graph: Any, names: Iterable[str]) -> Dict[str, List[Any]]:
     """Returns copies of a graph's collections."""
     return {name: list(graph.get_collection(name)) for name in names}

@@ -32,6 +32,11 @@ def load_variable(session: Any, variable: Any, value: Any) -> None:
     session.run(variable.initializer, {variable.initializer.inputs[1]: value})
 
 
+def read_of(variable: Any) -> Any:
+    """Returns the value that the op made with a variable reads; asked for its value, some variables make another."""
+    return variable._graph_element if variable.op.type == "VarHandleOp" else variable._snapshot
+
+
 def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
     """Returns the ops by which training writes variables and the global step; empty where nothing trains them."""
     trainers = [op for variable in variables for op in _written_by(variable, ("Apply", "ResourceApply"))]

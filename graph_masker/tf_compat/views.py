@@ -1,7 +1,8 @@
 """Views of live graphs, of graphs in files, and of function bodies that are being built."""
 
 import itertools
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
+import operator
+from typing import Any, Callable, Collection, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import variable_pb2
@@ -20,6 +21,11 @@ _READ_COLLECTIONS = (
 )
 
 
+_INPUTS = operator.attrgetter("_inputs_val")
+# Quicker than the named tuple's own, which is called once for each of tens of thousands of inputs.
+_new: Callable[..., TensorRef] = tuple.__new__
+
+
 class _LiveFlow:
     """The flow of a `tf.Graph`. Ops are only ever added to one; edges move, and TensorFlow then reads them anew."""
 
@@ -29,75 +35,113 @@ class _LiveFlow:
         # Names and types come through TensorFlow's C interface, at a microsecond a call: each is asked for once.
         self._names: Dict[Any, str] = {}
         self._inputs: List[Any] = []
+        self._attributes: Dict[Tuple[str, str], Any] = {}
+        # By id, with the item itself, so that the id stays its own.
+        self._items: Dict[int, Tuple[Any, str]] = {}
+        self._values: Dict[int, List[str]] = {}
 
     def refresh(self) -> Flow:
         names, inputs = self._names, self._inputs
-        added = list(itertools.islice(self._graph._nodes_by_id.values(), len(names), None))
-        for op in added:
-            names[op] = op.name
-        for position, (op, known) in enumerate(zip(names, inputs)):
-            if op._inputs_val is not known:
-                self.flow.reconnect(names[op], self._read(op))
-                inputs[position] = op._inputs_val
-        for op in added:
-            self.flow.add(names[op], op.type, self._read(op))
-            inputs.append(op._inputs_val)
+        added = list(itertools.islice(self._graph._nodes_by_name.items(), len(names), None))
+        for name, op in added:
+            names[op] = name
+        current = list(map(_INPUTS, itertools.islice(names, len(inputs))))
+        # Lists compare their items by identity first.
+        if current != inputs:
+            for op, now, known in zip(names, current, inputs):
+                if now is not known:
+                    self.flow.reconnect(names[op], self._read(op))
+            self._inputs = inputs = [op._inputs_val for op in itertools.islice(names, len(inputs))]
+        self.flow.extend([(name, op.type, self._read(op)) for name, op in added])
+        inputs.extend([op._inputs_val for _, op in added])
         return self.flow
+
+    def attribute(self, name: str, key: str) -> Any:
+        """Returns an attribute of an op as plain data. It never changes."""
+        if (name, key) not in self._attributes:
+            value = self._graph.get_operation_by_name(name).get_attr(key)
+            self._attributes[name, key] = _plain(value)
+        return self._attributes[name, key]
+
+    def names_of(self, items: Collection[Any]) -> List[str]:
+        """Returns the names of a collection's items, of those that have one."""
+        known = self._items
+        for item in items:
+            if id(item) not in known:
+                known[id(item)] = (item, getattr(item, "name", ""))
+        return [name for name in [known[id(item)][1] for item in items] if name]
+
+    def values_of(self, variable: Any) -> List[str]:
+        """Returns the ops that TensorFlow takes for the value of a variable."""
+        if id(variable) not in self._values:
+            self.names_of([variable])
+            tensors = [getattr(variable, name, None) for name in ("_graph_element", "_cached_value", "_snapshot")]
+            self._values[id(variable)] = [tensor.op.name for tensor in tensors if isinstance(tensor, tf.Tensor)]
+        return self._values[id(variable)]
 
     def _read(self, op: Any) -> Tuple[TensorRef, ...]:
         names = self._names
-        return tuple([TensorRef(names[tensor._op], tensor._value_index) for tensor in op.inputs])
+        return tuple([_new(TensorRef, (names[tensor._op], tensor._value_index)) for tensor in op.inputs._inputs])
 
 
-def _flow_of(graph: Any) -> Flow:
-    """Returns a graph's flow as it is now. The graph keeps it, so that it lives no longer than the graph."""
-    live = getattr(graph, "_graph_masker_flow", None)
+def _live_flow_of(graph: Any) -> _LiveFlow:
+    """Returns what is known of a graph's flow. The graph keeps it, so that it lives no longer than the graph."""
+    live: Optional[_LiveFlow] = getattr(graph, "_graph_masker_flow", None)
     if live is None:
         live = graph._graph_masker_flow = _LiveFlow(graph)
-    return live.refresh()
+    return live
 
 
 def view_of_graph(graph: Any) -> GraphView:
     """Returns a view of a `tf.Graph` as it is now."""
 
-    def is_controlled(name: str) -> bool:
-        return bool(graph.get_operation_by_name(name).control_inputs)
+    ops = graph._nodes_by_name
 
-    def attribute(name: str, key: str) -> Any:
-        return _plain(graph.get_operation_by_name(name).get_attr(key))
+    def is_controlled(name: str) -> bool:
+        return bool(ops[name].control_inputs)
 
     def is_scalar(tensor: TensorRef) -> bool:
-        return bool(graph.get_tensor_by_name(tensor.name).shape.ndims == 0)
+        return bool(ops[tensor.op].outputs[tensor.output].shape.ndims == 0)
 
     def shape(tensor: TensorRef) -> Optional[Tuple[int, ...]]:
-        static = graph.get_tensor_by_name(tensor.name).shape
+        static = ops[tensor.op].outputs[tensor.output].shape
         return tuple(static.as_list()) if static.is_fully_defined() else None
 
-    collections = {
-        key: [item.name for item in graph.get_collection(key) if hasattr(item, "name")] for key in _READ_COLLECTIONS
-    }
+    live = _live_flow_of(graph)
+    collections = {key: live.names_of(graph.get_collection(key)) for key in _READ_COLLECTIONS}
     slices, values = {}, set()
     for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
         info = getattr(variable, "_save_slice_info", None)
         if info is not None:
             slices[variable.op.name] = Slice(info.full_name, tuple(info.full_shape), tuple(info.var_offset))
-        for attribute_name in ("_graph_element", "_cached_value", "_snapshot"):
-            value = getattr(variable, attribute_name, None)
-            if isinstance(value, tf.Tensor):
-                values.add(value.op.name)
+        values.update(live.values_of(variable))
     bodies = Bodies(lambda name: graph._functions[name].definition if name in graph._functions else None)
 
-    flow = _flow_of(graph)
+    flow = live.refresh()
 
     def calls(name: str) -> Tuple[Call, ...]:
-        if not graph._functions:
-            return ()
         node = flow.nodes[name]
         return bodies.calls(
             node.op_type, len(node.inputs), lambda key: graph.get_operation_by_name(name).get_attr(key).name
         )
 
-    return build_view(flow, collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
+    has_functions = bool(graph._functions)
+    return build_view(
+        flow,
+        collections,
+        slices,
+        values,
+        live.attribute,
+        shape,
+        is_scalar,
+        is_controlled,
+        calls if has_functions else _no_calls,
+        has_functions,
+    )
+
+
+def _no_calls(_: str) -> Tuple[Call, ...]:
+    return ()
 
 
 def _plain(value: Any) -> Any:
@@ -148,12 +192,21 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
 
     def calls(name: str) -> Tuple[Call, ...]:
         node = nodes[name]
-        if not library:
-            return ()
         inputs = sum(not text.startswith("^") for text in node.input)
         return bodies.calls(node.op, inputs, lambda key: node.attr[key].func.name)
 
-    return build_view(Flow(ops()), collections, slices, values, attribute, shape, is_scalar, is_controlled, calls)
+    return build_view(
+        Flow(ops()),
+        collections,
+        slices,
+        values,
+        attribute,
+        shape,
+        is_scalar,
+        is_controlled,
+        calls if library else _no_calls,
+        bool(library),
+    )
 
 
 def _parse_input(text: str) -> TensorRef:
@@ -217,4 +270,5 @@ def view_of_body(body: Any, variables: Mapping[str, str], outer: GraphView) -> G
         inner.is_scalar,
         inner.is_controlled,
         inner.calls,
+        inner.has_functions,
     )

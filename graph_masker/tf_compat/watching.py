@@ -1,11 +1,11 @@
 """Sees what is built: gradients, and function bodies."""
 
 import contextlib
-from typing import Any, Callable, Iterator, List, Sequence
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.eager import imperative_grad
-from tensorflow.python.framework import func_graph
+from tensorflow.python.framework import func_graph, ops
 from tensorflow.python.framework import function as tf_function
 from tensorflow.python.ops import gradients_util
 from tensorflow.python.util import tf_decorator
@@ -19,6 +19,13 @@ class GradientWatcher:
 
     def after(self, names: Sequence[str]) -> None:
         """Called with the names of the ops that autodiff has made."""
+
+    def gradient_of(self, op: Any, xs: Sequence[str]) -> Optional[Callable[..., Any]]:
+        """Returns the gradient function of an op, where it is not to be TensorFlow's own.
+
+        `xs`: names of the ops by whose tensors is differentiated.
+        """
+        return None
 
     def before_tape(self, variables: Sequence[str], nested: bool) -> None:
         """Called with the names of resource variables, by which a tape is asked to differentiate.
@@ -49,10 +56,12 @@ def around_gradients(graph: Any, watcher: GradientWatcher) -> Iterator[None]:
         if tf.get_default_graph() is not graph:
             return original(ys, xs, *args, **kwargs)
         watcher.before(list(ys) if isinstance(ys, (list, tuple)) else [ys])
+        names = [x.op.name for x in (xs if isinstance(xs, (list, tuple)) else [xs]) if hasattr(x, "op")]
         first = graph._next_id_counter
         depth[0] += 1
         try:
-            result = original(ys, xs, *args, **kwargs)
+            with _gradient_functions(lambda op: watcher.gradient_of(op, names)):
+                result = original(ys, xs, *args, **kwargs)
         finally:
             depth[0] -= 1
         watcher.after(new_ops(first))
@@ -72,6 +81,25 @@ def around_gradients(graph: Any, watcher: GradientWatcher) -> Iterator[None]:
         yield
     finally:
         gradients_util._GradientsHelper, imperative_grad.imperative_grad = original, of_tape
+
+
+@contextlib.contextmanager
+def _gradient_functions(of: Callable[[Any], Optional[Callable[..., Any]]]) -> Iterator[None]:
+    """While open, autodiff takes the gradient functions of ops from `of`, and from its registry where that has none."""
+    original = ops.get_gradient_function
+    ops.get_gradient_function = lambda op: of(op) or original(op)
+    try:
+        yield
+    finally:
+        ops.get_gradient_function = original
+
+
+def masked_gradient(op: Any, gradient: Any) -> Any:
+    """The gradient of a product of a mask and a weight by the weight; none by the mask.
+
+    TensorFlow's own would add both, and four ops that make one wait for the other.
+    """
+    return None, tf.multiply(gradient, op.inputs[0], name="Mul_1")
 
 
 @contextlib.contextmanager
