@@ -29,20 +29,41 @@ def add_masks(graph: Any, sites: Sequence[Site], variables: Dict[str, Any]) -> D
         variables: the graph's variables by name; takes in the new ones.
     """
     with tf_compat.Nodes(graph) as nodes:
-        return {site.variable: _add_mask(graph, nodes, site, variables) for site in sites}
+        constants = _Constants(graph, nodes)
+        return {site.variable: _add_mask(graph, nodes, constants, site, variables) for site in sites}
 
 
-def _add_mask(graph: Any, nodes: tf_compat.Nodes, site: Site, variables: Dict[str, Any]) -> Masked:
+class _Constants:
+    """What initial values are made of, once per device: a third of the ops, were it once per weight."""
+
+    def __init__(self, graph: Any, nodes: tf_compat.Nodes) -> None:
+        self._graph = graph
+        self._nodes = nodes
+        self._known: Dict[Any, Any] = {}
+
+    def of(self, name: str, dtype: Any, values: Sequence[Any], shape: Sequence[int], like: Any) -> Any:
+        """Returns a constant on the device of `like`."""
+        key = (like.device, dtype, tuple(values), tuple(shape))
+        if key not in self._known:
+            with self._graph.name_scope(None):
+                free = self._graph.unique_name(f"model_pruning/initial/{name}")
+            self._known[key] = self._nodes.constant(free, dtype, values, shape, like)
+        return self._known[key]
+
+
+def _add_mask(
+    graph: Any, nodes: tf_compat.Nodes, constants: _Constants, site: Site, variables: Dict[str, Any]
+) -> Masked:
     weight = variables[site.variable]
     like, dtype, is_resource = weight.op, weight.dtype.base_dtype, site.kind == "resource"
+    dims = constants.of("shape", tf.int32, site.shape, [len(site.shape)], like)
+    one = constants.of("one", dtype, [1.0], [], like)
     name = f"{site.mask}/Initializer/ones"
-    dims = nodes.constant(f"{name}/dims", tf.int32, site.shape, [len(site.shape)], like)
-    one = nodes.constant(f"{name}/value", dtype, [1.0], [], like)
     ones = nodes.add(name, "Fill", [dims, one], like, T=dtype, index_type=tf.int32).outputs[0]
     mask = variables[site.mask] = nodes.variable(site.mask, dtype, site.shape, ones, is_resource, like)
     # The parts of a partitioned weight share one.
     if site.threshold not in variables:
-        zero = nodes.constant(f"{site.threshold}/Initializer/zeros", dtype, [0.0], [], like)
+        zero = constants.of("zero", dtype, [0.0], [], like)
         variables[site.threshold] = nodes.variable(site.threshold, dtype, [], zero, is_resource, like)
     threshold = variables[site.threshold]
     if site.part is not None:

@@ -43,7 +43,8 @@ def test_what_is_added(kind: str):
     changed = {name for name, op in before.items() if after[name] != op}
     assert changed == {consumer.op for site in plan.sites for consumer in site.consumers}
     added = set(after) - set(before)
-    assert all(name.startswith(("first/mask", "first/threshold", "first/kernel/", "second/")) for name in added)
+    places = ("first/mask", "first/threshold", "first/kernel/", "second/", "model_pruning/initial/")
+    assert all(name.startswith(places) for name in added)
     for item in masked:
         assert item.mask.shape == item.weight.shape
         assert item.threshold.shape == []
