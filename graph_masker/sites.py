@@ -7,9 +7,10 @@ Pure: it reads a `GraphView` and returns data. Names of masks and the choice wha
 """
 
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from graph_masker.adjoints import Matches, match_consumers
+from graph_masker.axes import Axes, output_axes
 from graph_masker.effects import Effects, Kind, Kinds, ignores_value
 from graph_masker.functions import Functions, weight_inputs
 from graph_masker.gradients import GradientSum, Unmatched, gradient_sums
@@ -50,6 +51,8 @@ class Candidate:
         existing: the mask that the graph holds already.
         gradients: those that the graph holds already and that no mask is applied to.
         unmatched: why its gradients cannot be masked.
+        output_axes: finds the axes, counted from the end, that make the consumers' output; None where that is not
+            known. A function, because only structured pruning asks.
     """
 
     variable: OpName
@@ -64,6 +67,7 @@ class Candidate:
     existing: Optional[MaskRecord]
     gradients: Tuple[GradientSum, ...]
     unmatched: Optional[Unmasked]
+    output_axes: Callable[[], Optional[Axes]]
 
 
 class Findings(NamedTuple):
@@ -243,7 +247,11 @@ class _Finder:
             gradients=gradients,
             unmatched=unmatched,
             existing=self._masks_of.get(variable),
+            output_axes=lambda: output_axes(self._view, variable, self._forward(variable), self._read_rules),
         )
+
+    def _forward(self, variable: OpName) -> List[Tuple[Edge, WeightRule]]:
+        return [pair for pair in self._consumers[variable] if pair[0].op not in self._gradient_ops]
 
     def _gradients(self, variable: OpName, readers: Readers, effects: Effects) -> Tuple[GradientSum, ...]:
         """Returns the gradients of the readers that are about to move."""

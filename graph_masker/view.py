@@ -121,6 +121,7 @@ class GraphView:
         shape: a tensor's shape where it is fully known, else None.
         is_scalar: tells whether a tensor is a scalar; also where a file does not say of what shape it is.
         is_controlled: tells whether an op has control inputs.
+        constant: the whole numbers of a constant vector; None where an op is none.
         calls: the bodies that an op runs: of a call, both branches of an If, condition and body of a While.
         has_functions: whether there are function bodies at all.
     """
@@ -139,6 +140,7 @@ class GraphView:
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]]
     is_scalar: Callable[[TensorRef], bool]
     is_controlled: Callable[[OpName], bool]
+    constant: Callable[[OpName], Optional[Tuple[int, ...]]]
     calls: Callable[[OpName], Tuple[Call, ...]]
     has_functions: bool
 
@@ -261,6 +263,7 @@ def build_view(
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]],
     is_scalar: Callable[[TensorRef], bool],
     is_controlled: Callable[[OpName], bool],
+    constant: Callable[[OpName], Optional[Tuple[int, ...]]],
     calls: Callable[[OpName], Tuple[Call, ...]],
     has_functions: bool = True,
 ) -> GraphView:
@@ -275,6 +278,7 @@ def build_view(
         shape: see `GraphView`.
         is_scalar: see `GraphView`.
         is_controlled: see `GraphView`.
+        constant: see `GraphView`.
         calls: see `GraphView`.
         has_functions: see `GraphView`.
     """
@@ -293,6 +297,7 @@ def build_view(
         shape=shape,
         is_scalar=is_scalar,
         is_controlled=is_controlled,
+        constant=constant,
         calls=calls,
         has_functions=has_functions,
     )

@@ -19,6 +19,7 @@ RULES = (
         weight_inputs=(1,),
         family="conv",
         data_input=2,
+        output_axes=((-2,),),
         adjoint=Adjoint("Conv2D", 0, "Conv2DBackpropFilter", (0, 2)),
     ),
     WeightRule(
@@ -33,6 +34,7 @@ RULES = (
         weight_inputs=(1,),
         family="conv",
         data_input=2,
+        output_axes=((-2,),),
         adjoint=Adjoint("Conv3D", 0, "Conv3DBackpropFilterV2", (0, 2)),
     ),
 )

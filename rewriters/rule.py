@@ -1,7 +1,7 @@
 """What a rule is: plain, frozen data about one op type."""
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class WeightRule:
         family: name under which `PruningSpec(also=...)` asks for ops masked only on request.
         on_request: True where the weight is left dense unless its family is asked for.
         adjoint: how autodiff's ops for it look, or None where they are not known.
+        output_axes: per weight input, the axes of the weight that make the op's output, counted from the end; over the
+            others it sums.
+        transposed_by: per weight input, the attribute that swaps its last two axes; empty where there is none.
     """
 
     op_type: str
@@ -44,6 +47,20 @@ class WeightRule:
     data_input: Optional[int] = None
     on_request: bool = False
     adjoint: Optional[Adjoint] = None
+    output_axes: Tuple[Tuple[int, ...], ...] = ((-1,),)
+    transposed_by: Tuple[str, ...] = ()
+
+    def axes_of(self, port: int, is_set: Callable[[str], bool]) -> Tuple[int, ...]:
+        """Returns the output axes of the weight at an input.
+
+        Args:
+            port: index of the input.
+            is_set: tells whether an attribute of the op is true.
+        """
+        position = self.weight_inputs.index(port)
+        axes = self.output_axes[position if len(self.output_axes) > 1 else 0]
+        swaps = bool(self.transposed_by) and is_set(self.transposed_by[position])
+        return tuple(-3 - axis if axis >= -2 else axis for axis in axes) if swaps else axes
 
 
 @dataclass(frozen=True)

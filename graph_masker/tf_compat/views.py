@@ -107,6 +107,10 @@ def view_of_graph(graph: Any) -> GraphView:
         static = ops[tensor.op].outputs[tensor.output].shape
         return tuple(static.as_list()) if static.is_fully_defined() else None
 
+    def constant(name: str) -> Optional[Tuple[int, ...]]:
+        op = ops[name]
+        return _whole_numbers(op.get_attr("value")) if op.type == "Const" else None
+
     live = _live_flow_of(graph)
     collections = {key: live.names_of(graph.get_collection(key)) for key in _READ_COLLECTIONS}
     slices, values = {}, set()
@@ -135,6 +139,7 @@ def view_of_graph(graph: Any) -> GraphView:
         shape,
         is_scalar,
         is_controlled,
+        constant,
         calls if has_functions else _no_calls,
         has_functions,
     )
@@ -142,6 +147,12 @@ def view_of_graph(graph: Any) -> GraphView:
 
 def _no_calls(_: str) -> Tuple[Call, ...]:
     return ()
+
+
+def _whole_numbers(tensor: Any) -> Optional[Tuple[int, ...]]:
+    if tf.as_dtype(tensor.dtype).is_integer and len(tensor.tensor_shape.dim) == 1:
+        return tuple(int(number) for number in tf.make_ndarray(tensor))
+    return None
 
 
 def _plain(value: Any) -> Any:
@@ -166,6 +177,8 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
 
     def attribute(name: str, key: str) -> Any:
         value = nodes[name].attr[key]
+        if value.HasField("b"):
+            return value.b
         if value.HasField("type"):
             return tf.as_dtype(value.type).base_dtype.name
         return _plain(value.shape)
@@ -178,6 +191,10 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         shapes = nodes[tensor.op].attr["_output_shapes"].list.shape
         found = _plain(shapes[tensor.output]) if tensor.output < len(shapes) else None
         return None if found is None or None in found else found
+
+    def constant(name: str) -> Optional[Tuple[int, ...]]:
+        node = nodes[name]
+        return _whole_numbers(node.attr["value"].tensor) if node.op == "Const" else None
 
     collections = {key: names_in_collection(meta_graph, key) for key in _READ_COLLECTIONS}
     slices, values = {}, set()
@@ -204,6 +221,7 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         shape,
         is_scalar,
         is_controlled,
+        constant,
         calls if library else _no_calls,
         bool(library),
     )
@@ -269,6 +287,7 @@ def view_of_body(body: Any, variables: Mapping[str, str], outer: GraphView) -> G
         inner.shape,
         inner.is_scalar,
         inner.is_controlled,
+        inner.constant,
         inner.calls,
         inner.has_functions,
     )
