@@ -1,0 +1,55 @@
+"""What an update needs beside the weights and the masks: the process's own peak, in a process of its own."""
+
+from pathlib import Path
+from typing import Any, Dict, Sequence
+
+import numpy as np
+
+from benchmarks.engine import weights
+from benchmarks.engine.nets import Shape
+from benchmarks.engine.specs import SPARSITY, spec
+
+# With these, glibc returns every large block to the system when it is freed, so that resident memory is memory in use.
+ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+UPDATES = 5
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def measure(engine: str, shapes: Sequence[Shape]) -> Dict[str, Any]:
+    """Measures the peak of an update once it has run before, so that what is made only once does not count.
+
+    Args:
+        engine: ``ours`` or ``contrib``.
+        shapes: one per weight.
+
+    Returns:
+        bytes that the resident memory rose by during each of some updates (empty where the system does not tell), and
+        bytes of the largest weight and of all masks.
+    """
+    made = weights.ours(shapes, spec(0, 1)) if engine == "ours" else weights.contribs(shapes)
+    for _ in range(2):
+        made.session.run(made.update)
+    peaks = []
+    for _ in range(UPDATES if _is_known() else 0):
+        # Sets the peak to what is resident now.
+        _RESET.write_text("5")
+        before = resident(_STATUS.read_text(), "VmRSS")
+        made.session.run(made.update)
+        peaks.append(resident(_STATUS.read_text(), "VmHWM") - before)
+    made.check_sparsity(SPARSITY)
+    sizes = [4 * int(np.prod(shape)) for shape in shapes]
+    return {"peaks": peaks, "largest": max(sizes), "all": sum(sizes)}
+
+
+def resident(status: str, key: str) -> int:
+    """Returns a figure of /proc/self/status in bytes."""
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{key}:"))
+
+
+def _is_known() -> bool:
+    try:
+        _RESET.write_text("5")
+        return _STATUS.exists()
+    except OSError:
+        return False
