@@ -1,6 +1,7 @@
 """What masks and their updates cost while training, beside the dense net and tf.contrib.model_pruning."""
 
 import json
+import os
 from typing import Any, Dict, List, Sequence
 
 import click
@@ -22,6 +23,7 @@ def run(options: Options) -> List[Outcome]:
     from benchmarks.engine.child import measured
     from benchmarks.engine.nets import weight_shapes
 
+    load = os.getloadavg()[0]
     # Enough for the middle half of the ratios of a step to be narrower than its budget, in a few minutes.
     counts = {"blocks": 2 * options.repeat, "rounds": 3 * options.repeat, "off_rounds": 100 * options.repeat}
     costs: List[summary.Cost] = []
@@ -45,11 +47,11 @@ def run(options: Options) -> List[Outcome]:
     machine, outcomes = describe(), summary.outcomes(costs)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.docs / "images").mkdir(parents=True, exist_ok=True)
-    counts.update(updates=memory.UPDATES, few=updates.FEW)
-    values = report.as_dict(machine, counts, costs, outcomes, raw)
+    told = {**counts, "updates": memory.UPDATES, "few": updates.FEW, "load": load}
+    values = report.as_dict(machine, told, costs, outcomes, raw)
     (options.out / "engine.json").write_text(json.dumps(values, indent=2) + "\n")
     drawing.draw(costs, options.docs / "images" / "engine.png")
-    write_section(options.docs / "benchmarks.md", "engine", report.markdown(machine, counts, costs, outcomes))
+    write_section(options.docs / "benchmarks.md", "engine", report.markdown(machine, told, costs, outcomes))
     return outcomes
 
 

@@ -27,7 +27,9 @@ def draw(costs: Sequence[Cost], path: Path) -> None:
 
 def _training(axes: Any, costs: Sequence[Cost]) -> None:
     """Bars of what training takes longer than dense, the part of steps without an update darker."""
-    highest = max(max(cost.ours.training.median, cost.contrib.training.median) for cost in costs) - 1
+    paces = [pace for cost in costs for pace in (cost.ours, cost.contrib)]
+    highest = max(TRAINING.limit, *(pace.training.median for pace in paces)) - 1
+    lowest = min(1.0, *(ratio.median for pace in paces for ratio in (pace.step, pace.training))) - 1
     for place, cost in enumerate(costs):
         for pace, colour, offset, name in (
             (cost.ours, OURS, -HEIGHT / 2, "graph_masker"),
@@ -42,7 +44,7 @@ def _training(axes: Any, costs: Sequence[Cost]) -> None:
     axes.plot([], [], color=INK, lw=2.2, label="steps without an update")
     axes.axvline(TRAINING.limit - 1, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_xlim(min(0.0, *(cost.ours.step.median - 1 for cost in costs)), highest * 1.22)
+    axes.set_xlim(lowest, highest * 1.22)
     _finish(axes, costs, "training with an update every 10 steps, over dense", lambda value, _: f"{value:.0%}")
     axes.set_yticklabels([f"{cost.title}\n{cost.dense_seconds * 1e3:.0f} ms a step" for cost in costs], fontsize=9)
 

@@ -1,7 +1,7 @@
 """What an update needs beside the weights and the masks: the process's own peak, in a process of its own."""
 
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 import numpy as np
 
@@ -30,16 +30,19 @@ def measure(engine: str, shapes: Sequence[Shape]) -> Dict[str, Any]:
     made = weights.ours(shapes, spec(0, 1)) if engine == "ours" else weights.contribs(shapes)
     for _ in range(2):
         made.session.run(made.update)
-    peaks = []
-    for _ in range(UPDATES if _is_known() else 0):
-        # Sets the peak to what is resident now.
-        _RESET.write_text("5")
-        before = resident(_STATUS.read_text(), "VmRSS")
-        made.session.run(made.update)
-        peaks.append(resident(_STATUS.read_text(), "VmHWM") - before)
+    peaks = [rise_during(lambda: made.session.run(made.update)) for _ in range(UPDATES if is_known() else 0)]
     made.check_sparsity(SPARSITY)
     sizes = [4 * int(np.prod(shape)) for shape in shapes]
     return {"peaks": peaks, "largest": max(sizes), "all": sum(sizes)}
+
+
+def rise_during(run: Callable[[], object]) -> int:
+    """Returns how many bytes the resident memory of this process rises by, at its peak, during a call."""
+    # Sets the peak to what is resident now.
+    _RESET.write_text("5")
+    before = resident(_STATUS.read_text(), "VmRSS")
+    run()
+    return resident(_STATUS.read_text(), "VmHWM") - before
 
 
 def resident(status: str, key: str) -> int:
@@ -47,7 +50,8 @@ def resident(status: str, key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{key}:"))
 
 
-def _is_known() -> bool:
+def is_known() -> bool:
+    """Tells whether the system can be asked for a process's peak."""
     try:
         _RESET.write_text("5")
         return _STATUS.exists()

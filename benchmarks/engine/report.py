@@ -14,9 +14,10 @@ NOT_OFFERED, UNKNOWN = "not offered", "not measured"
 _METHOD = """\
 Beside the net as it is ("dense") stands tf.contrib.model_pruning ("contrib"): the same unchanged code of slim, with
 `slim.conv2d` and `slim.fully_connected` replaced by contrib's masked layers while it builds the net. Everything that is
-compared runs in one process by turns, and each round starts with another; figures are medians, ratios medians of the
-ratios within a round. Every net, and every measurement of memory, has a process of its own. Sessions have {threads}
-threads within ops and {threads} among ops. Times are wall time, on the assumption that the machine does nothing else.
+compared runs in one process by turns, in an order that changes from round to round; figures are medians, ratios medians
+of the ratios within a round. Every net, and every measurement of memory, has a process of its own. Sessions have
+{threads} threads within ops and {threads} among ops. Times are wall time, on the assumption that the machine does
+nothing else: its load before this run was {load:.1f} (0.0 is a quiet one).
 
 - **Training**: {side} px, batch {batch}, momentum and weight decay, {blocks} blocks of {frequency} steps after one that
   is not timed. The last step of each block updates all masks, to {sparsity:.0%}. The ratio of a step is over the other
@@ -27,7 +28,7 @@ threads within ops and {threads} among ops. Times are wall time, on the assumpti
 - **Off schedule**: what an update that is not due adds to a run that only counts a step; contrib's in a run of its own.
 - **Ops**: in the graph, per weight, from the difference between {few} weights and all.
 - **Memory**: how far the resident memory of the process rises above what it was before an update that has run before,
-  the highest of {updates}.
+  the highest of {updates}. The kernel counts it to a few hundred kB.
 """
 
 _TRAINING_NOTE = """\
@@ -46,12 +47,12 @@ def line(cost: Cost) -> str:
     )
 
 
-def markdown(machine: Machine, counts: Dict[str, int], costs: Sequence[Cost], outcomes: Sequence[Outcome]) -> str:
+def markdown(machine: Machine, counts: Dict[str, float], costs: Sequence[Cost], outcomes: Sequence[Outcome]) -> str:
     """Returns the section: method, budgets, picture, and the tables behind it.
 
     Args:
         machine: where it was measured.
-        counts: ``blocks``, ``rounds``, ``updates`` and ``few``, as the method names them.
+        counts: ``blocks``, ``rounds``, ``updates``, ``few`` and ``load``, as the method names them.
         costs: one per net.
         outcomes: what they come to.
     """
@@ -174,7 +175,7 @@ def _multiple(update: Update) -> str:
 
 def as_dict(
     machine: Machine,
-    counts: Dict[str, int],
+    counts: Dict[str, float],
     costs: Sequence[Cost],
     outcomes: Sequence[Outcome],
     raw: Dict[str, Dict[str, Any]],

@@ -1,4 +1,4 @@
-"""Timing by turns: what is compared runs in every round, and each round starts with another."""
+"""Timing by turns: what is compared runs in every round, in an order that changes from round to round."""
 
 import gc
 import time
@@ -10,7 +10,8 @@ Clock = Callable[[], float]
 def by_turns(runs: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter) -> "Seconds":
     """Returns the seconds of each run in each round.
 
-    The order is rotated from round to round, so that none always profits, or always suffers, from the one before it.
+    The order is rotated by one every round, and reversed every second time around, so that none always comes first, nor
+    always after the same.
 
     Args:
         runs: what to time, by name.
@@ -25,7 +26,8 @@ def by_turns(runs: Mapping[str, Callable[[], object]], rounds: int, clock: Clock
     try:
         for number in range(rounds):
             first = number % len(names)
-            for name in names[first:] + names[:first]:
+            order = names[first:] + names[:first]
+            for name in order if number // len(names) % 2 == 0 else reversed(order):
                 start = clock()
                 runs[name]()
                 seconds[name].append(clock() - start)
