@@ -40,7 +40,7 @@ def _training(axes: Any, costs: Sequence[Cost]) -> None:
             axes.barh(place + offset, total, height=HEIGHT, color=colour, edgecolor="white", label=label)
             axes.plot([step, step], [place + offset - HEIGHT / 2.4, place + offset + HEIGHT / 2.4], color=INK, lw=2.2)
             shown = max(total, step, 0.0) + highest * 0.02
-            axes.text(shown, place + offset, f"+{total:.1%}", va="center", fontsize=9, color=INK)
+            axes.text(shown, place + offset, f"{total:+.1%}", va="center", fontsize=9, color=INK)
     axes.plot([], [], color=INK, lw=2.2, label="steps without an update")
     axes.axvline(TRAINING.limit - 1, color=BUDGET, linestyle="--", linewidth=1.4, label="budget")
     axes.axvline(0, color=INK, linewidth=0.8)

@@ -72,44 +72,44 @@ def measure(net: str, batch: int, blocks: int) -> Dict[str, Any]:
     return {"seconds": seconds, "masks": masks}
 
 
-def _model_fn(net: Net, batch: int) -> Callable[..., Any]:
-    random = np.random.RandomState(0)
-    images = random.uniform(-1, 1, [batch, SIDE, SIDE, 3]).astype(np.float32)
-    labels = random.randint(CLASSES, size=batch).astype(np.int32)
-
-    def model_fn(features: Any, labels: Any, mode: Any) -> Any:
-        loss = loss_of(net, features, labels)
-        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=minimize(loss))
-
-    return lambda wrap: wrap(model_fn)(
-        features=tf.constant(images), labels=tf.constant(labels), mode=tf.estimator.ModeKeys.TRAIN
-    )
-
-
 def _dense(net: Net, batch: int) -> Trained:
     with tf.Graph().as_default() as graph:
-        built = _model_fn(net, batch)(lambda model_fn: model_fn)
-        return Trained(session_for(graph), built.loss, _op(built.train_op))
+        return _trained(graph, _built(_model_fn(net), batch))
 
 
 def _ours(net: Net, batch: int) -> Trained:
-    asked = spec(FREQUENCY, FREQUENCY)
+    masked = graph_masker.auto_mask(_model_fn(net), spec(FREQUENCY, FREQUENCY))
     with tf.Graph().as_default() as graph:
-        built = _model_fn(net, batch)(lambda model_fn: graph_masker.auto_mask(model_fn, asked))
-        return Trained(session_for(graph), built.loss, _op(built.train_op))
+        return _trained(graph, _built(masked, batch))
 
 
 def _contribs(net: Net, batch: int) -> Trained:
     with tf.Graph().as_default() as graph:
         with contribs_layers():
-            built = _model_fn(net, batch)(lambda model_fn: model_fn)
-        update = contribs_pruning(FREQUENCY, FREQUENCY).conditional_mask_update_op()
-        return Trained(session_for(graph), built.loss, _op(built.train_op), update)
+            built = _built(_model_fn(net), batch)
+        return _trained(graph, built, contribs_pruning(FREQUENCY, FREQUENCY).conditional_mask_update_op())
 
 
-def _op(train_op: Any) -> Any:
-    """Returns the op alone: fetching a value would copy it out."""
-    return getattr(train_op, "op", train_op)
+def _model_fn(net: Net) -> Callable[..., Any]:
+    def model_fn(features: Any, labels: Any, mode: Any) -> Any:
+        loss = loss_of(net, features, labels)
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=minimize(loss))
+
+    return model_fn
+
+
+def _built(model_fn: Callable[..., Any], batch: int) -> Any:
+    """Calls a model_fn with one batch of noise, the same for all."""
+    random = np.random.RandomState(0)
+    images = random.uniform(-1, 1, [batch, SIDE, SIDE, 3]).astype(np.float32)
+    labels = random.randint(CLASSES, size=batch).astype(np.int32)
+    return model_fn(features=tf.constant(images), labels=tf.constant(labels), mode=tf.estimator.ModeKeys.TRAIN)
+
+
+def _trained(graph: Any, built: Any, update: Any = None) -> Trained:
+    # The op alone: fetching a value would copy it out.
+    train = getattr(built.train_op, "op", built.train_op)
+    return Trained(session_for(graph), built.loss, train, update)
 
 
 def _check(trained: Trained, last_update: Any) -> None:
