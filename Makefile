@@ -15,7 +15,7 @@ help:
 	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the slow tests too"
-	@echo "make bench     measure what pruning costs, against its budgets (ten minutes)"
+	@echo "make bench     measure what pruning costs, against its budgets (twenty minutes)"
 	@echo "make check     lint, types, import contract"
 	@echo "make package   build the wheel"
 	@echo "make clean     remove the environment and everything built"

@@ -15,6 +15,7 @@ class Options(NamedTuple):
         out: folder of the JSON files.
         docs: folder of the page and its pictures.
         progress: called with what is being done now.
+        batch: images per training step, where steps are measured.
     """
 
     repeat: int
@@ -22,3 +23,4 @@ class Options(NamedTuple):
     out: Path
     docs: Path
     progress: Progress
+    batch: int = 2
