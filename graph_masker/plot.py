@@ -8,10 +8,11 @@ import numpy as np
 
 from graph_masker import files
 from graph_masker.errors import DestinationError, UsageError
-from graph_masker.schedule import update_steps, weight_sparsities_at
+from graph_masker.schedule import weight_sparsities_at
 from graph_masker.spec import ERK, GLOBAL, PruningSpec
 from graph_masker.spec.settings import LAST_STEP, POLYNOMIAL
 from graph_masker.spec.structure import plain_structure
+from graph_masker.spec.timing import count_updates
 
 # Kept in every picture drawn here, so that the next one may take its place.
 _SOFTWARE = "graph-masker plot"
@@ -29,10 +30,11 @@ class Curve(NamedTuple):
 
 def curves(spec: PruningSpec) -> List[Curve]:
     """Returns one curve per distinct target: the spec's own first, then those that rules set."""
-    own = [rule for rule in spec.rules if not rule.exclude]
-    names: Dict[float, List[str]] = {spec.target_sparsity: ["every other weight"] if own else ["every weight"]}
+    names: Dict[float, List[str]] = {spec.target_sparsity: []}
     for rule, settings in spec.rule_settings():
-        names.setdefault(settings.target_sparsity, []).append(rule.match)
+        if settings.target_sparsity != spec.target_sparsity:
+            names.setdefault(settings.target_sparsity, []).append(rule.match)
+    names[spec.target_sparsity] = ["every other weight" if len(names) > 1 else "every weight"]
     return [Curve(target, f"{target:.4g}: {_listed(who)}") for target, who in names.items()]
 
 
@@ -56,29 +58,45 @@ def last_drawn_step(spec: PruningSpec, until: Optional[int] = None) -> int:
     reached = max(spec.curve[1], spec.begin_step)
     if spec.last_step is not None:
         end = max(reached, spec.last_step) if spec.schedule == POLYNOMIAL else spec.last_step
-        return min(LAST_STEP, end + max(1, (end - spec.begin_step) // 20))
+        span = end - spec.begin_step
+        return min(LAST_STEP, end + (max(1, span // 20) if span else max(10, end // 4)))
     return min(LAST_STEP, reached + max(5 * spec.frequency, (reached - spec.begin_step) // 4))
+
+
+def count_until(spec: PruningSpec, last: int) -> int:
+    """Returns how many mask updates there are up to and with step `last`, without listing them."""
+    if spec.last_step is not None and spec.last_step <= last:
+        return count_updates(spec.begin_step, spec.last_step, spec.frequency)
+    return (last - spec.begin_step) // spec.frequency + 1
+
+
+def steps_of(spec: PruningSpec, updates: Sequence[int]) -> Any:
+    """Returns the steps of some updates, int64 of shape [n]; the first update is number 0."""
+    steps = spec.begin_step + np.asarray(updates, np.int64) * spec.frequency
+    return steps if spec.last_step is None else np.minimum(steps, spec.last_step)
 
 
 def updates_table(spec: PruningSpec, until: Optional[int] = None) -> Any:
     """Returns a rich table of update steps and sparsities, one column per target; long ones are cut in the middle."""
     from rich.table import Table
+    from rich.text import Text
 
     last = last_drawn_step(spec, until)
-    steps = update_steps(spec, last)
+    updates = count_until(spec, last)
     unfinished = spec.last_step is None or spec.last_step > last
-    table = Table(title=f"{len(steps):,} mask updates{f' up to step {last:,}' if unfinished else ''}")
+    noun = "mask update" if updates == 1 else "mask updates"
+    table = Table(title=f"{updates:,} {noun}{f' up to step {last:,}' if unfinished else ''}")
     table.title_justify = "left"
     table.add_column("update", justify="right")
     table.add_column("step", justify="right")
     drawn = curves(spec)
     for curve in drawn:
-        table.add_column(curve.label, justify="right", overflow="fold")
-    rows = list(range(len(steps)))
-    if len(rows) > _MOST_ROWS:
-        head = _MOST_ROWS // 2
-        rows = rows[:head] + rows[-(_MOST_ROWS - head - 1) :]
-    at = np.asarray(steps, np.int64)[rows]
+        # As Text: brackets in a pattern are no markup.
+        table.add_column(Text(curve.label), justify="right", overflow="fold")
+    # With the row of dots in the middle, where there are too many.
+    head, tail = (_MOST_ROWS // 2, _MOST_ROWS - _MOST_ROWS // 2 - 1) if updates > _MOST_ROWS else (updates, 0)
+    rows = [*range(head), *range(updates - tail, updates)]
+    at = steps_of(spec, rows)
     columns = [weight_sparsities_at(spec, curve.target, at) for curve in drawn]
     for row, (index, step) in enumerate(zip(rows, at)):
         if row and index > rows[row - 1] + 1:
@@ -152,7 +170,10 @@ def picture(spec: PruningSpec, until: Optional[int] = None) -> bytes:
     last = last_drawn_step(spec, until)
     first = max(0, spec.begin_step - max(1, (last - spec.begin_step) // 15))
     first = 0 if spec.begin_step <= last // 3 else first
-    steps = np.asarray(update_steps(spec, last), np.int64)
+    updates = count_until(spec, last)
+    every = -(-updates // _MOST_MARKS)
+    # The last update is marked whatever is left out.
+    steps = steps_of(spec, [*range(0, updates - 1, every), updates - 1])
     figure = Figure(figsize=(9, 5.2), dpi=120, constrained_layout=True)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(1, 1, 1)
@@ -164,17 +185,22 @@ def picture(spec: PruningSpec, until: Optional[int] = None) -> bytes:
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("global step")
     axes.set_ylabel("sparsity (fraction of zeros)")
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{int(value):,}"))
     axes.grid(True, color="0.9")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.set_title("\n".join(_title(spec, len(steps), last)), loc="left", fontsize=10)
-    # Above the curves there is room for it where the target is low, and below them where it is high.
-    axes.legend(loc="lower right" if max(curve.target for curve in drawn) > 0.45 else "upper right", frameon=False)
-    if remarks(spec):
-        figure.supxlabel("\n".join(remarks(spec)), fontsize=8, color="0.35")
+    axes.set_title("\n".join(_title(spec, updates, last)), loc="left", fontsize=10)
+    if spec.schedule == POLYNOMIAL:
+        axes.plot([], [], color="0.4", linewidth=1, alpha=0.5, label="the schedule")
+        axes.plot([], [], color="0.4", linewidth=1.2, label="masks, from one update to the next")
+    axes.legend(loc="best", framealpha=0.9, edgecolor="none")
+    notes = remarks(spec)
+    if every > 1:
+        notes.append(f"one update in {every:,} is marked")
+    if notes:
+        figure.supxlabel("\n".join(notes), fontsize=8, color="0.35")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": _SOFTWARE})
     return buffer.getvalue()
@@ -184,22 +210,20 @@ def _draw_curve(axes: Any, spec: PruningSpec, curve: Curve, steps: Any, limits: 
     first, last = limits
     if spec.schedule == POLYNOMIAL:
         # Whole steps only: that is what sparsity is a function of.
-        smooth = np.unique(np.linspace(first, last, 800).astype(np.int64))
+        smooth = np.unique(np.linspace(max(first, spec.begin_step), last, 800).astype(np.int64))
         axes.plot(smooth, weight_sparsities_at(spec, curve.target, smooth), color=color, linewidth=1, alpha=0.5)
     sparsities = weight_sparsities_at(spec, curve.target, steps)
     held = np.concatenate([[0.0], sparsities, sparsities[-1:]])
     axes.step(np.concatenate([[first], steps, [last]]), held, where="post", color=color, linewidth=1.2)
-    every = -(-len(steps) // _MOST_MARKS)
-    # The last update is marked whatever is left out.
-    marked = np.unique(np.concatenate([np.arange(0, len(steps), every), [len(steps) - 1]]))
     axes.plot(
-        steps[marked],
-        sparsities[marked],
+        steps,
+        sparsities,
         linestyle="none",
         marker="o",
-        markersize=6 if len(marked) <= 40 else 3.5 if len(marked) <= 150 else 2,
+        markersize=6 if len(steps) <= 40 else 3.5 if len(steps) <= 150 else 2,
         color=color,
-        label=curve.label,
+        # Between two dollar signs, text would be set as a formula.
+        label=curve.label.replace("$", r"\$"),
         clip_on=False,
     )
 
@@ -218,14 +242,12 @@ def _title(spec: PruningSpec, updates: int, last: int) -> List[str]:
     if spec.last_step == spec.begin_step:
         when = f"one mask update, at step {spec.begin_step:,}"
     else:
-        end_of_updates = "without end" if spec.last_step is None else f"to step {spec.last_step:,}"
-        count = (
-            f", {updates:,} up to step {last:,}"
-            if spec.last_step is None or spec.last_step > last
-            else f", {updates:,}"
-        )
-        when = f"mask updates from step {spec.begin_step:,} {end_of_updates}, every {spec.frequency:,}{count}"
-    return [kind, f"{when}; by {spec.criterion}, {_structure(spec)}, {spec.allocation}"]
+        is_cut = spec.last_step is None or spec.last_step > last
+        count = f"{updates:,} up to step {last:,}" if is_cut else f"{updates:,} in all"
+        to = "on" if spec.last_step is None else f"to {spec.last_step:,}"
+        every = "step" if spec.frequency == 1 else f"{spec.frequency:,} steps"
+        when = f"mask updates every {every} from {spec.begin_step:,} {to}: {count}"
+    return [kind, f"{when}; {spec.criterion}, {_structure(spec)}, {spec.allocation}"]
 
 
 def _structure(spec: PruningSpec) -> str:

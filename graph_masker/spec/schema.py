@@ -13,6 +13,7 @@ from graph_masker.spec.structure import NORMS, POOLINGS
 Schema = Dict[str, Any]
 
 _SPARSITY: Schema = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+_N_OF_M: Schema = {"type": "string", "pattern": r"^\s*[0-9]+\s*:\s*[0-9]+\s*$"}
 
 
 def schema_text() -> str:
@@ -38,7 +39,11 @@ def json_schema() -> Schema:
 def _properties() -> Schema:
     return {
         "target_sparsity": {
-            **_told(_SPARSITY, "Fraction of zeros in each masked weight at the end of the schedule, 0 <= s < 1."),
+            **_told(
+                _or_null(_SPARSITY),
+                "Fraction of zeros in each masked weight at the end of the schedule, 0 <= s < 1. It may be left out where "
+                "structure (n:m) or schedule (its last value) says it.",
+            ),
             "examples": [0.8, 0.9],
         },
         "begin_step": _told(_steps(0), "Global step of the first mask update."),
@@ -113,7 +118,7 @@ def _properties() -> Schema:
 
 
 def _conditions() -> List[Schema]:
-    """Keys that have no meaning for a kind of schedule are refused; a polynomial needs an end."""
+    """A polynomial needs an end; others refuse what belongs to it; the target is needed unless something implies it."""
     curve_keys = ("sparsity_begin_step", "sparsity_end_step")
     is_polynomial = {"properties": {"schedule": {"const": POLYNOMIAL}}}
     is_one_shot = {"properties": {"schedule": {"const": ONE_SHOT}}, "required": ["schedule"]}
@@ -126,7 +131,18 @@ def _conditions() -> List[Schema]:
         }
     }
     once = {"properties": {"end_step": {"type": "null"}, "frequency": {"const": 10}}}
-    return [{"if": is_polynomial, "then": has_end, "else": no_curve}, {"if": is_one_shot, "then": once}]
+    says_target = {
+        "anyOf": [
+            {"properties": {"structure": _N_OF_M}, "required": ["structure"]},
+            {"properties": {"schedule": {"type": "array"}}, "required": ["schedule"]},
+        ]
+    }
+    has_target = {"properties": {"target_sparsity": {"type": "number"}}, "required": ["target_sparsity"]}
+    return [
+        {"if": is_polynomial, "then": has_end, "else": no_curve},
+        {"if": is_one_shot, "then": once},
+        {"if": says_target, "else": has_target},
+    ]
 
 
 def _structure() -> Schema:
@@ -134,7 +150,7 @@ def _structure() -> Schema:
     return {
         "anyOf": [
             {"enum": ["element", "channel"]},
-            {"type": "string", "pattern": r"^\s*[0-9]+\s*:\s*[0-9]+\s*$", "examples": ["2:4"]},
+            {**_N_OF_M, "examples": ["2:4"]},
             _object({"channel": {"enum": list(NORMS)}}, ["channel"]),
             _object(
                 {

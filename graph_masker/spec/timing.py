@@ -21,5 +21,6 @@ def scheduled(begin: int, end: Optional[int], frequency: int, until: Optional[in
         if until is None:
             raise ValueError("a schedule without an end needs a last step to look at")
         return list(range(begin, until + 1, frequency))
-    steps = [*range(begin, end, frequency), end]
-    return steps if until is None else [step for step in steps if step <= until]
+    if until is not None and until < end:
+        return list(range(begin, until + 1, frequency))
+    return [*range(begin, end, frequency), end]
