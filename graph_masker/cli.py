@@ -104,12 +104,20 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that make a PruningSpec; the names with underscores are contrib users' habits."""
     options = [
         click.option("--spec", "spec_file", metavar="FILE", help="YAML or JSON file that holds the whole spec."),
+        click.option("--hparams", metavar="TEXT", help="The whole spec as tf.contrib.model_pruning takes it."),
         click.option("--target-sparsity", "--sparsity", "target_sparsity", type=float, metavar="S"),
         click.option("--begin-step", "--pruning_start_step", "begin_step", type=int, metavar="B"),
         click.option("--end-step", "--pruning_end_step", "end_step", type=int, metavar="E"),
         click.option("--frequency", type=int, metavar="F", help="Steps between mask updates. Default 10."),
         click.option("--initial-sparsity", type=float, metavar="S", help="Sparsity at begin step. Default 0."),
         click.option("--exponent", type=float, metavar="X", help="Of the schedule's polynomial. Default 3."),
+        click.option("--schedule", metavar="KIND", help="polynomial (default), constant or one_shot."),
+        click.option("--structure", metavar="FORM", help="element (default), 2:4, channel, 'block: [4, 1]', ..."),
+        click.option("--allocation", metavar="KIND", help="uniform (default), global or erk."),
+        click.option("--criterion", metavar="KIND", help="magnitude (default), movement or taylor."),
+        click.option(
+            "--max-sparsity", type=float, metavar="M", help="Of any one weight, under global and erk. Default 1."
+        ),
         click.option("--include", multiple=True, metavar="REGEX", help="Mask only matching variables. Repeatable."),
         click.option("--exclude", multiple=True, metavar="REGEX", help="Leave these dense. Repeatable."),
         click.option("--also", multiple=True, metavar="FAMILY", help="Mask on-request ops too, such as depthwise."),
@@ -123,7 +131,9 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @spec_options
 @click.option("-m", "as_module", is_flag=True, help="COMMAND names a module, as for python -m.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], **options: Any) -> Callable[[], None]:
+def run(
+    command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], hparams: Optional[str], **options: Any
+) -> Callable[[], None]:
     """Run an unmodified training script with every Estimator made prunable.
 
     \b
@@ -134,22 +144,54 @@ def run(command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], **o
         as_module, command = True, command[1:]
         if not command:
             raise UsageError("-m: expected the name of a module after it")
-    spec = _spec(spec_file, options)
+    spec = _spec(spec_file, hparams, options)
     from graph_masker.launch import run_program
 
     return functools.partial(run_program, command, as_module, spec)
 
 
-def _spec(spec_file: Optional[str], options: Dict[str, Any]) -> Any:
+def _spec(spec_file: Optional[str], hparams: Optional[str], options: Dict[str, Any]) -> Any:
     from graph_masker.spec import PruningSpec
+    from graph_masker.spec.reading import parse_option
 
     given = {key: value for key, value in options.items() if value is not None and value != ()}
+    for name, whole in (("--spec", spec_file), ("--hparams", hparams)):
+        others = {**given, **({"hparams": hparams} if name == "--spec" and hparams is not None else {})}
+        if whole is not None and others:
+            names = ", ".join(f"--{key.replace('_', '-')}" for key in others)
+            raise SpecError(f"{names}: cannot be given together with {name}, which holds the whole spec")
     if spec_file is not None:
-        if given:
-            names = ", ".join(f"--{key.replace('_', '-')}" for key in given)
-            raise SpecError(f"{names}: cannot be given together with --spec, which holds the whole spec")
         return PruningSpec.from_file(spec_file)
+    if hparams is not None:
+        return PruningSpec.from_hparams(hparams)
+    if "structure" in given:
+        given["structure"] = parse_option("--structure", given["structure"])
     return PruningSpec.from_dict(given)
+
+
+@commands.command()
+@click.argument("spec_file", metavar="SPEC")
+@click.option("--out", metavar="FILE", help="PNG to write. Default: SPEC's name with .png in place of its ending.")
+@click.option("--until", type=int, metavar="STEP", help="Last step to show. Default: a little beyond the schedule.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that was not drawn by this command.")
+def plot(spec_file: str, out: Optional[str], until: Optional[int], overwrite: bool) -> None:
+    """Draw the sparsity that SPEC asks for, step by step, before anyone trains.
+
+    SPEC is a YAML or JSON file. Every mask update is marked, and listed on standard output. A picture that this command
+    drew before is replaced.
+    """
+    from graph_masker import plot as plotting
+    from graph_masker.report import console
+    from graph_masker.spec import PruningSpec
+
+    path = out if out is not None else os.path.splitext(spec_file)[0] + ".png"
+    spec = PruningSpec.from_file(spec_file)
+    plotting.check_destination(path, overwrite)
+    plotting.draw(spec, path, until)
+    console().print(plotting.updates_table(spec, until))
+    for remark in plotting.remarks(spec):
+        click.echo(remark)
+    click.echo(f"wrote {path}")
 
 
 def quiet_tensorflow() -> None:

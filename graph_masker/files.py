@@ -50,11 +50,20 @@ def write_text(path: str, text: str) -> None:
     Raises:
         DestinationError: the file cannot be written.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Writes a whole file in one step, replacing one of that name.
+
+    Raises:
+        DestinationError: the file cannot be written.
+    """
     with staging_directory(path) as staged:
-        temporary = os.path.join(staged, "text")
+        temporary = os.path.join(staged, "content")
         try:
-            with open(temporary, "w", encoding="utf-8") as stream:
-                stream.write(text)
+            with open(temporary, "wb") as stream:
+                stream.write(content)
             sync(temporary)
             os.replace(temporary, path)
         except OSError as error:
