@@ -6,7 +6,8 @@ import numpy as np
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
-from graph_masker.plan import MaskPlan, make_plan
+from graph_masker.plan import MaskPlan
+from graph_masker.planning import make_plan
 from graph_masker.sites import find_sites
 from graph_masker.source import CheckpointReader, Source, find_source, read_meta_graph
 from graph_masker.spec import PruningSpec

@@ -9,7 +9,8 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.engine import build_update, last_update_step
 from graph_masker.errors import PlanError, UsageError
-from graph_masker.plan import MaskPlan, Site, make_plan
+from graph_masker.plan import MaskPlan, Site
+from graph_masker.planning import make_plan
 from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
 from graph_masker.surgery import MaskedVariable, apply_plan, changes, mask_body

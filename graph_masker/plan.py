@@ -1,20 +1,37 @@
 """A plan: which weights are masked, under which names, and why every other one is not. Pure, frozen data."""
 
 import json
-import re
-from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 from graph_masker.errors import PlanError
 from graph_masker.gradients import GradientSum, Summand
 from graph_masker.readers import Copy, Read
-from graph_masker.sites import Candidate, Consumer, Findings
+from graph_masker.sites import Consumer
 from graph_masker.spec import PruningSpec
-from graph_masker.view import GraphView, OpName, Slice, cut, whole_name
-from rewriters import Rule, WeightRule
+from graph_masker.spec.structure import Element, Structure, parse_structure, plain_structure
+from graph_masker.view import OpName, Slice, cut, whole_name
 
 LAST_UPDATE_STEP = "model_pruning/last_mask_update_step"
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How a weight is pruned.
+
+    Attributes:
+        target_sparsity: fraction of zeros at the end of the schedule.
+        structure: what is pruned as one.
+        criterion: what says which entries go; one of `spec.CRITERIA`.
+        group: name of the group of weights that share one threshold; None for a weight that is pruned on its own.
+        output_axes: axes of the weight, counted from the end, that make its consumers' output; empty for `Element`.
+    """
+
+    target_sparsity: float
+    structure: Structure = Element()  # noqa: RUF009 (frozen)
+    criterion: str = "magnitude"
+    group: Optional[str] = None
+    output_axes: Tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,7 @@ class Site:
         gathers: ops that read rows through a resource's handle and are replaced by gathers of the masked weight.
         gradients: gradients that the graph holds already and that the mask is applied to.
         part: what part of a partitioned variable this is; its parts share one threshold, and are pruned as one.
+        pruning: how it is pruned; None where the plan was made without a spec.
     """
 
     variable: OpName
@@ -54,6 +72,7 @@ class Site:
     gathers: Tuple[OpName, ...] = ()
     part: Optional[Slice] = None
     gradients: Tuple[GradientSum, ...] = ()
+    pruning: Optional[Pruning] = None
 
     @property
     def entries(self) -> int:
@@ -138,7 +157,17 @@ def _plain(site: Site) -> Dict[str, Any]:
             for gradient in site.gradients
         ],
         "part": site.part._asdict() if site.part is not None else None,
+        "pruning": _plain_pruning(site.pruning) if site.pruning is not None else None,
     }
+
+
+def _plain_pruning(pruning: Pruning) -> Dict[str, Any]:
+    return {**asdict(pruning), "structure": plain_structure(pruning.structure)}
+
+
+def _pruning(plain: Dict[str, Any]) -> Pruning:
+    structure = parse_structure("structure", plain["structure"])
+    return Pruning(**{**plain, "structure": structure, "output_axes": tuple(plain["output_axes"])})
 
 
 def _site(plain: Dict[str, Any]) -> Site:
@@ -153,6 +182,8 @@ def _site(plain: Dict[str, Any]) -> Site:
     if plain["part"] is not None:
         part = plain["part"]
         values["part"] = Slice(part["full_name"], tuple(part["full_shape"]), tuple(part["offset"]))
+    if plain.get("pruning") is not None:
+        values["pruning"] = _pruning(plain["pruning"])
     return Site(**values)
 
 
@@ -162,159 +193,3 @@ def _summand(plain: Dict[str, Any]) -> Summand:
 
 def _edges(plain: Iterable[Any]) -> Tuple[Tuple[OpName, int], ...]:
     return tuple((op, index) for op, index in plain)
-
-
-def make_plan(
-    view: GraphView,
-    findings: Findings,
-    spec: Optional[PruningSpec],
-    rules: Iterable[Rule],
-    strict: bool = True,
-    trainable_only: bool = True,
-) -> MaskPlan:
-    """Decides what is masked and names it.
-
-    Args:
-        view: the graph, for names already taken.
-        findings: what `find_sites` returned for it.
-        spec: include, exclude and also are applied; None plans every candidate (to inspect a file).
-        rules: those the sites were found with; they define the families that `also` may name.
-        strict: raise where a pattern matches nothing or nothing is left to mask. A graph built for evaluation
-            may lack parts that the training graph has, so there it is False.
-        trainable_only: leave dense what the graph does not train, unless an include pattern names it. A graph
-            built for evaluation often declares nothing trainable, so there it is False.
-
-    Raises:
-        PlanError: nothing to mask, a pattern without a match, an unknown family, a mask's name is taken, or the
-            graph holds gradients that cannot be masked with certainty.
-    """
-    names = _names(view, findings.candidates)
-    reasons = _reasons(findings.candidates, spec, rules, strict)
-    if trainable_only and view.trainable:
-        for candidate in findings.candidates:
-            if not candidate.trainable and not (spec is not None and spec.include):
-                reasons.setdefault(candidate.variable, "not trainable; an include pattern masks it all the same")
-    sites: List[Site] = []
-    skips: Dict[OpName, Skip] = {item.variable: Skip(*item) for item in findings.unmasked}
-    for candidate in findings.candidates:
-        reason = reasons.get(candidate.variable)
-        if reason is not None and candidate.existing is None:
-            skips[candidate.variable] = Skip(candidate.variable, candidate.consumers[0].op, reason)
-        elif candidate.unmatched is not None and spec is not None:
-            raise PlanError(
-                f"{candidate.variable}: the graph holds its gradients already, and {candidate.unmatched.reason}; "
-                "mask the graph before its gradients are built, or exclude this variable"
-            )
-        else:
-            sites.append(_make_site(candidate, names[candidate.variable], view.slices.get(candidate.variable)))
-    if strict and not sites:
-        raise PlanError(_nothing_to_mask(skips.values()))
-    order = {name: position for position, name in enumerate(view.nodes)}
-    return MaskPlan(tuple(sites), tuple(sorted(skips.values(), key=lambda skip: order[skip.variable])), spec)
-
-
-def _make_site(candidate: Candidate, names: Tuple[str, str], part: Optional[Slice]) -> Site:
-    existing = candidate.existing
-    forward = {consumer.op_type for consumer in candidate.consumers if not consumer.backward}
-    return Site(
-        variable=candidate.variable,
-        kind=candidate.kind,
-        dtype=candidate.dtype,
-        shape=candidate.shape,
-        trainable=candidate.trainable,
-        op_types=tuple(sorted(forward)),
-        consumers=candidate.consumers,
-        reads=candidate.readers.reads,
-        raw_readers=candidate.readers.raw,
-        mask=existing.mask if existing else names[0],
-        threshold=existing.threshold if existing else names[1],
-        masked_weight=existing.masked_weight if existing else f"{candidate.variable}/masked_weight",
-        masked=existing is not None,
-        copies=candidate.readers.copies,
-        gathers=candidate.readers.gathers,
-        part=part,
-        gradients=candidate.gradients,
-    )
-
-
-def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tuple[str, str]]:
-    """Names masks and thresholds: ``scope/mask``, or ``scope/<weight>_mask`` where a scope holds several weights.
-
-    Every candidate of this graph counts, masked or not, so that the spec changes no name. A partitioned variable
-    counts once; its parts share one threshold, and their masks are the parts of one partitioned mask.
-    """
-    wholes = {candidate.variable: _whole(view, candidate.variable) for candidate in candidates}
-    existing = {wholes[candidate.variable] for candidate in candidates if candidate.existing is not None}
-    per_scope = Counter(_scope(whole) for whole in set(wholes.values()))
-    names: Dict[OpName, Tuple[str, str]] = {}
-    for candidate in candidates:
-        whole = wholes[candidate.variable]
-        scope, part = _scope(whole), candidate.variable[len(whole) :]
-        alone, own = (f"{scope}mask", f"{scope}threshold"), (f"{whole}_mask", f"{whole}_threshold")
-        free = whole in existing or not any(name in view.nodes for name in (alone[0] + part, *alone))
-        mask, threshold = alone if per_scope[scope] == 1 and free else own
-        names[candidate.variable] = (mask + part, threshold)
-        for name in names[candidate.variable]:
-            if whole not in existing and name in view.nodes:
-                raise PlanError(
-                    f"{candidate.variable}: the graph already has an op named '{name}', which its mask needs; "
-                    "exclude this variable or rename that op"
-                )
-    return names
-
-
-def _whole(view: GraphView, variable: OpName) -> str:
-    """The name without that of the part, where a variable is one of a partitioned variable's."""
-    return whole_name(variable) if variable in view.slices else variable
-
-
-def _scope(variable: str) -> str:
-    return variable[: variable.rfind("/") + 1]
-
-
-def _reasons(
-    candidates: Sequence[Candidate], spec: Optional[PruningSpec], rules: Iterable[Rule], strict: bool
-) -> Dict[OpName, str]:
-    """Returns, for each candidate that the spec leaves dense, the reason."""
-    if spec is None:
-        spec_include: Tuple[str, ...] = ()
-        spec_exclude: Tuple[str, ...] = ()
-        also: Tuple[str, ...] = ()
-    else:
-        spec_include, spec_exclude, also = spec.include, spec.exclude, spec.also
-    families = sorted({r.family for r in rules if isinstance(r, WeightRule) and r.on_request})
-    for family in also:
-        if family not in families:
-            raise PlanError(f"also: unknown family '{family}'; allowed are {', '.join(families) or 'none'}")
-    if strict:
-        for field, patterns in (("include", spec_include), ("exclude", spec_exclude)):
-            for pattern in patterns:
-                if not any(re.search(pattern, candidate.variable) for candidate in candidates):
-                    raise PlanError(
-                        f"{field}: '{pattern}' matches none of the {len(candidates)} weights found; "
-                        f"`graph-masker inspect` lists their names{_example(candidates)}"
-                    )
-    reasons: Dict[OpName, str] = {}
-    for candidate in candidates:
-        name = candidate.variable
-        excluded = [pattern for pattern in spec_exclude if re.search(pattern, name)]
-        if excluded:
-            reasons[name] = f"excluded by '{excluded[0]}'"
-        elif spec_include and not any(re.search(pattern, name) for pattern in spec_include):
-            reasons[name] = "no include pattern matches it"
-        elif candidate.requested_only and not candidate.families & set(also):
-            family = sorted(candidate.families)[0]
-            reasons[name] = f"{family} weights are masked only on request (also: {family})"
-    return reasons
-
-
-def _example(candidates: Sequence[Candidate]) -> str:
-    return f", such as '{candidates[0].variable}'" if candidates else ""
-
-
-def _nothing_to_mask(skips: Iterable[Skip]) -> str:
-    reasons = Counter(skip.reason for skip in skips)
-    if not reasons:
-        return "no weight to mask: no variable of this graph reaches a convolution or a matrix product"
-    text = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
-    return f"no weight to mask: {text}"

@@ -19,7 +19,7 @@ _HELPER = "tensorflow.python.ops.gradients_util:_GradientsHelper"
 PLACES = {
     "view": "graph_masker.tf_compat:view_of_graph",
     "sites": "graph_masker.sites:find_sites",
-    "plan": "graph_masker.plan:make_plan",
+    "plan": "graph_masker.planning:make_plan",
     "surgery": "graph_masker.surgery:apply_plan",
     "verify": "graph_masker.verify:verify_masked",
     "autodiff": "graph_masker.tf_compat.watching:masked_gradient",
