@@ -71,7 +71,7 @@ def _in_proportion(weights: Any, least: Any, most: Any, budget: int) -> Any:
     """
     # The sum rises with the scale, so halving finds it to the last bit; bounded amounts need no case of their own.
     low, high = 0.0, float(np.max(most / weights))
-    for _ in range(200):
+    for _ in range(100):
         middle = (low + high) / 2
         if np.clip(middle * weights, least, most).sum() <= budget:
             low = middle

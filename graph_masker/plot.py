@@ -162,6 +162,13 @@ def draw(spec: PruningSpec, path: str, until: Optional[int] = None) -> None:
 
 def picture(spec: PruningSpec, until: Optional[int] = None) -> bytes:
     """Returns the PNG that `draw` writes."""
+    buffer = io.BytesIO()
+    figure(spec, until).savefig(buffer, format="png", metadata={"Software": _SOFTWARE})
+    return buffer.getvalue()
+
+
+def figure(spec: PruningSpec, until: Optional[int] = None) -> Any:
+    """Returns the matplotlib figure that `draw` writes."""
     # No pyplot: it would choose a backend by the machine's display, and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -174,14 +181,14 @@ def picture(spec: PruningSpec, until: Optional[int] = None) -> bytes:
     every = -(-updates // _MOST_MARKS)
     # The last update is marked whatever is left out.
     steps = steps_of(spec, [*range(0, updates - 1, every), updates - 1])
-    figure = Figure(figsize=(9, 5.2), dpi=120, constrained_layout=True)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(1, 1, 1)
+    result = Figure(figsize=(9, 5.2), dpi=120, constrained_layout=True)
+    FigureCanvasAgg(result)
+    axes = result.add_subplot(1, 1, 1)
     drawn = curves(spec)
     for number, curve in enumerate(drawn):
         color = f"C{number % 10}"
         _draw_curve(axes, spec, curve, steps, (first, last), color)
-    axes.set_xlim(first, last)
+    axes.set_xlim(first, max(last, first + 1))
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("global step")
     axes.set_ylabel("sparsity (fraction of zeros)")
@@ -200,10 +207,8 @@ def picture(spec: PruningSpec, until: Optional[int] = None) -> bytes:
     if every > 1:
         notes.append(f"one update in {every:,} is marked")
     if notes:
-        figure.supxlabel("\n".join(notes), fontsize=8, color="0.35")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": _SOFTWARE})
-    return buffer.getvalue()
+        result.supxlabel("\n".join(notes), fontsize=8, color="0.35")
+    return result
 
 
 def _draw_curve(axes: Any, spec: PruningSpec, curve: Curve, steps: Any, limits: Tuple[int, int], color: str) -> None:

@@ -41,8 +41,8 @@ def _properties() -> Schema:
         "target_sparsity": {
             **_told(
                 _or_null(_SPARSITY),
-                "Fraction of zeros in each masked weight at the end of the schedule, 0 <= s < 1. It may be left out where "
-                "structure (n:m) or schedule (its last value) says it.",
+                "Fraction of zeros in each masked weight at the end of the schedule, 0 <= s < 1. It may be left out "
+                "where structure (n:m) or schedule (its last value) says it.",
             ),
             "examples": [0.8, 0.9],
         },

@@ -13,6 +13,14 @@ def single_threaded(graph: Any) -> Any:
     return tf.Session(graph=graph, config=config)
 
 
+def op_by_op(graph: Any) -> Any:
+    """Returns a session that runs a graph as it was written: nothing is folded, and no division becomes a product."""
+    config = tf.ConfigProto()
+    config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return tf.Session(graph=graph, config=config)
+
+
 def variables_by_name(graph: Any) -> Dict[str, Any]:
     """Returns the global variables of a graph by op name."""
     return {variable.op.name: variable for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}

@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker.engine import sparsity_tensor
 from graph_masker.schedule import sparsity_at, update_steps
 from graph_masker.spec import PruningSpec
+from tests.helpers.running import op_by_op
 from tests.oracle.training import contribs_pruning
 
 SPECS = [
@@ -45,10 +46,20 @@ def test_steps_and_sparsity_equal_contribs(spec: PruningSpec):
 
 
 def test_numpy_agrees_with_the_graph_within_one_unit_in_the_last_place():
-    """numpy's pow is not TensorFlow's; the graph's sparsity is the one that counts."""
+    """Grappler multiplies by the inverse of the span in place of dividing; what the graph finds is what counts."""
     for spec in SPECS:
         for step, (theirs, _) in enumerate(contribs_updates(spec)[1]):
             assert abs(np.float32(sparsity_at(spec, step)) - theirs) <= np.spacing(np.float32(1.0)) / 2
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.begin_step}-{spec.end_step}/{spec.frequency}")
+def test_numpy_equals_contribs_graph_run_as_it_was_written(spec: PruningSpec):
+    with tf.Graph().as_default() as graph, op_by_op(graph) as session:
+        global_step = tf.train.get_or_create_global_step()
+        theirs = contribs_pruning(spec)._sparsity
+        for step in range(80):
+            found = np.float32(sparsity_at(spec, step))
+            assert found.tobytes() == session.run(theirs, {global_step: step}).tobytes(), f"step {step}"
 
 
 def test_contrib_misses_the_end_where_frequency_does_not_divide():

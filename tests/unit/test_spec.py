@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_masker.errors import GraphMaskerError, SpecError
+from graph_masker.plan import MaskPlan
 from graph_masker.spec import PruningSpec
 from graph_masker.spec.reading import parse_yaml
 from tests.helpers.specs import plain_specs
@@ -167,6 +168,23 @@ def test_a_callable_is_called_at_each_update_and_kept_as_its_values():
 def test_a_bad_callable_is_refused(schedule, change, message):
     with pytest.raises(SpecError, match=message):
         PruningSpec(**{**GOOD, **change}, schedule=schedule)
+
+
+def test_what_is_found_is_shown_shortly():
+    with pytest.raises(SpecError) as caught:
+        PruningSpec(**GOOD, include=[3] * 1000)
+    assert len(str(caught.value)) < 200
+    with pytest.raises(SpecError) as caught:
+        PruningSpec(**GOOD, criterion=np.zeros([20, 20]))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_plans_keep_the_whole_spec():
+    rules = [{"match": "a", "structure": {"block": [4, -1]}, "criterion": "taylor"}, {"match": "b", "exclude": True}]
+    spec = PruningSpec(**GOOD, rules=rules, structure={"channel": "l2"}, sparsity_end_step=90, threshold_decay=0.5)
+    assert MaskPlan.from_json(MaskPlan((), (), spec).to_json()).spec == spec
+    listed = PruningSpec(begin_step=0, end_step=20, schedule=lambda step: step / 100)
+    assert MaskPlan.from_json(MaskPlan((), (), listed).to_json()).spec == listed
 
 
 @settings(max_examples=200, deadline=None)
