@@ -6,6 +6,7 @@ from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with
 from graph_masker.tf_compat.ops import (
     as_function,
     beside,
+    bincount,
     collections_of,
     first_control_flow,
     in_context_of,
@@ -43,6 +44,7 @@ __all__ = [
     "around_gradients",
     "as_function",
     "beside",
+    "bincount",
     "captured_variables",
     "collections_of",
     "estimator_model_fn",

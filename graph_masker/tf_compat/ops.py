@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import function as tf_function
-from tensorflow.python.ops import control_flow_util, nn_ops
+from tensorflow.python.ops import control_flow_util, gen_math_ops, nn_ops
 
 
 def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Callable[..., Any]:
@@ -18,6 +18,11 @@ def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Ca
 def nth_element(values: Any, n: Any) -> Any:
     """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
     return nn_ops.nth_element(values, n)
+
+
+def bincount(values: Any, bins: Any) -> Any:
+    """Returns how often each of 0 ... bins - 1 occurs in an int32 vector; larger values count nowhere, none may be < 0."""
+    return gen_math_ops.bincount(values, bins, tf.constant([], tf.int32))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,6 @@
+"""What a mask keeps: exact and fast selection, as pure functions of tensors. They know neither variables nor plans."""
+
+from graph_masker.selection.counts import kept_units
+from graph_masker.selection.elements import Selected, select_entries
+
+__all__ = ["Selected", "kept_units", "select_entries"]
