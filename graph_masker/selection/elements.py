@@ -6,7 +6,9 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.selection.counts import kept_units
-from graph_masker.selection.keys import from_key, to_keys
+from graph_masker.selection.keys import from_key
+from graph_masker.selection.pieces import Keys, mask_of, position_of_equal
+from graph_masker.selection.search import kth
 
 
 class Selected(NamedTuple):
@@ -37,11 +39,13 @@ def select_entries(
         large: whether there may be many entries (see `is_large`).
     """
     dtype = dtype or scores.dtype
-    keys = to_keys(tf.reshape(scores, [-1]), signed)
-    kept = kept_units(tf.size(keys), sparsity, most, floor)
-    threshold = tf_compat.nth_element(keys, tf.size(keys) - kept)
-    above = keys > threshold
-    equal = tf.equal(keys, threshold)
-    room = kept - tf.reduce_sum(tf.cast(above, tf.int32))
-    mask = tf.logical_or(above, tf.logical_and(equal, tf.cumsum(tf.cast(equal, tf.int32)) <= room))
-    return Selected(tf.reshape(tf.cast(mask, dtype), tf.shape(scores)), tf.cast(from_key(threshold, signed), dtype))
+    keys = Keys(tf.reshape(scores, [-1]), signed, large)
+    with tf_compat.first_control_flow():
+        size = keys.size
+        kept = kept_units(size, sparsity, most, floor)
+        last = kth(keys, kept)
+        room = kept - last.above
+        stop = tf.cond(room < last.equal, lambda: position_of_equal(keys, last.key, room) + 1, lambda: size)
+        mask = mask_of(keys, last.key, stop, dtype)
+        threshold = from_key(tf.where(size > 0, last.key, tf.zeros_like(last.key)), signed)
+    return Selected(tf.reshape(mask, tf.shape(scores)), tf.cast(threshold, dtype))
