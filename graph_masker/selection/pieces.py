@@ -5,7 +5,7 @@ size: fresh memory costs more than reading it. A vector that may be long is walk
 piece, without their overhead.
 """
 
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -65,19 +65,51 @@ class Keys(NamedTuple):
 
         return _loop(lambda start, _: start < size, add, [0, tf.zeros(shape, tf.int32)])[1]
 
-    def join(self, choose: Callable[[Any], Any]) -> Any:
-        """Returns, in order, the keys that are chosen of each piece."""
+    def every(self, stride: Any) -> Any:
+        """Returns the first key and every `stride`-th after it."""
+        return to_keys(self.scores[::stride], self.signed)
+
+    def collect(self, look: Callable[[Any], Tuple[Any, Any]], most: Any) -> Tuple[Any, "Collected"]:
+        """Looks at piece after piece until more than `most` keys are collected.
+
+        Args:
+            look: returns, of the keys of a piece, an int32 scalar and the keys to collect, a vector.
+            most: int32 scalar.
+
+        Returns:
+            The sum of the scalars, and what was collected.
+        """
         if not self.large:
-            return choose(self.all())
+            total, chosen = look(self.all())
+            return total, Collected(tf.constant(True), chosen)
         size = self.size
-
-        def add(index: Any, start: Any, chosen: Any) -> Any:
-            stop = tf.minimum(size - start, PIECE) + start
-            return index + 1, stop, chosen.write(index, choose(self.part(start, stop)))
-
         # One piece at least: nothing can be read of an array that nothing was written to.
         count = tf.maximum(1, (size - 1) // PIECE + 1)
-        return _loop(lambda index, *_: index < count, add, [0, 0, _array(self.width.whole, count)])[2].concat()
+
+        def is_open(index: Any, total: Any, number: Any, chosen: Any) -> Any:
+            return (index < count) & (number <= most)
+
+        def add(index: Any, total: Any, number: Any, chosen: Any) -> Any:
+            start = index * PIECE
+            value, few = look(self.part(start, tf.minimum(size - start, PIECE) + start))
+            return index + 1, total + value, number + tf.size(few), chosen.write(index, few)
+
+        index, total, _, chosen = _loop(is_open, add, [0, 0, 0, _array(self.width.whole, count)])
+        complete = tf.equal(index, count)
+        none = tf.zeros([0], self.width.whole)
+        return total, Collected(complete, tf.cond(complete, chosen.concat, lambda: none))
+
+
+class Collected(NamedTuple):
+    """Keys that were collected.
+
+    Attributes:
+        complete: bool scalar, False where there were too many.
+        keys: vector, in order; empty where there were too many.
+    """
+
+    complete: Any
+    keys: Any
 
 
 def _loop(condition: Any, body: Any, start: Any) -> Any:
@@ -86,6 +118,11 @@ def _loop(condition: Any, body: Any, start: Any) -> Any:
 
 def _array(dtype: Any, size: Any) -> Any:
     return tf.TensorArray(dtype, size, infer_shape=False, element_shape=[None])
+
+
+def number_of_equal(keys: Keys, key: Any) -> Any:
+    """Returns how many keys equal a key, an int32 scalar."""
+    return keys.total(lambda part: _count_equal(part, key), [])
 
 
 def position_of_equal(keys: Keys, key: Any, number: Any) -> Any:
@@ -100,12 +137,16 @@ def position_of_equal(keys: Keys, key: Any, number: Any) -> Any:
     def walk(start: Any, left: Any, inside: Any) -> Any:
         start, left = start + PIECE, left - inside
         part = keys.part(start, tf.minimum(size - start, PIECE) + start)
-        # 1 where the key differs: cheaper than a comparison and its cast.
-        differing = tf.abs(tf.maximum(tf.minimum(part, key + 1), key - 1) - key)
-        return start, left, tf.size(part) - tf.cast(tf.reduce_sum(differing), tf.int32)
+        return start, left, _count_equal(part, key)
 
     start, left, _ = _loop(unfound, walk, [-PIECE, number, 0])
     return start + _nth_equal(keys.part(start, tf.minimum(size - start, PIECE) + start), key, left)
+
+
+def _count_equal(part: Any, key: Any) -> Any:
+    # 1 where a key differs: cheaper than a comparison and its cast.
+    differing = tf.abs(tf.maximum(tf.minimum(part, key + 1), key - 1) - key)
+    return tf.size(part) - tf.cast(tf.reduce_sum(differing), tf.int32)
 
 
 def _nth_equal(keys: Any, key: Any, number: Any) -> Any:

@@ -1,39 +1,32 @@
-"""Finds the k-th best of many keys without sorting: counts them by their leading bits, then looks at a few.
+"""The k-th best of many keys, without sorting: a sample tells where to look, and one pass over the keys does.
 
-Each count narrows the range of the k-th key by 13 bits or more. Once few keys are left in it, or one key only, however
-often it occurs, the k-th of them is selected.
+The pass counts the keys above a low one and collects those between it and a high one. If the sample misled, or too many
+keys lie between, keys are counted by their leading bits instead (`radix`), which no distribution defeats.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
+from graph_masker.selection import radix
 from graph_masker.selection.keys import Width
-from graph_masker.selection.pieces import Keys
-
-# Bits that one more count resolves.
-_STEP = 13
+from graph_masker.selection.pieces import Collected, Keys, number_of_equal
 
 # Keys that are few enough to be looked at: so many, or a sixteenth of all.
 _FEW = 4096
-_SHARE = 16
+_FEW_SHARE = 16
 
+# Size of the sample: at most so many, and one key of so many.
+_SAMPLE = 2**14
+_SAMPLE_SHARE = 48
 
-class Range(NamedTuple):
-    """Keys that agree in all but their last bits.
+# How far the k-th of the sample may be off, in standard deviations and in ranks.
+_DEVIATIONS = 4.0
+_RANKS = 4.0
 
-    Attributes:
-        low: the lowest key of the range; its last bits are 0.
-        shift: int32, how many bits may differ.
-        above: int32, number of keys above the range.
-        inside: int32, number of keys in it.
-    """
-
-    low: Any
-    shift: Any
-    above: Any
-    inside: Any
+# Keys that are tested at once for whether one of them is in a range.
+_ROW = 16
 
 
 class Kth(NamedTuple):
@@ -50,105 +43,80 @@ class Kth(NamedTuple):
     equal: Any
 
 
-def first_shift(width: Width) -> int:
-    """Returns how many bits the first count leaves open."""
-    return 18 if width.bits == 32 else 47
-
-
-def histogram(keys: Keys) -> Any:
-    """Counts keys by their leading bits, lowest first; the leading bits of magnitudes are never below 0.
-
-    Returns:
-        int32 [bins]
-    """
-    shift = first_shift(keys.width)
-    bins = 2 ** (keys.width.bits - 1 - shift)
-
-    def count(part: Any) -> Any:
-        leading = tf.cast(tf.bitwise.right_shift(part, tf.constant(shift, part.dtype)), tf.int32)
-        return tf_compat.bincount(leading + bins, 2 * bins) if keys.signed else tf_compat.bincount(leading, bins)
-
-    return keys.total(count, [2 * bins if keys.signed else bins])
-
-
-def first_range(counts: Any, kept: Any, width: Width, signed: bool) -> Range:
-    """Returns the range that holds the `kept`-th best key.
-
-    Args:
-        counts: what `histogram` returned.
-        kept: int32 scalar, at least 1 unless there are no keys.
-        width: of the keys.
-        signed: whether keys may be below 0.
-    """
-    shift = first_shift(width)
-    index, above, inside = _bin_of(counts, kept)
-    bins = 2 ** (width.bits - 1 - shift)
-    leading = tf.cast(index - bins if signed else index, width.whole)
-    low = tf.bitwise.left_shift(leading, tf.constant(shift, width.whole))
-    return Range(low, tf.constant(shift), above, inside)
-
-
-def narrowed(keys: Keys, found: Range, kept: Any) -> Range:
-    """Returns a part of a range that holds the `kept`-th best key and few others, or copies of it alone."""
-    few = tf.maximum(tf.size(keys.scores) // _SHARE, _FEW)
-
-    def is_wide(_: Any, shift: Any, __: Any, inside: Any) -> Any:
-        return tf.logical_and(inside > few, shift > 0)
-
-    def narrow(low: Any, shift: Any, above: Any, _: Any) -> Range:
-        left = tf.maximum(shift - _STEP, 0)
-        bits = tf.cast(left, low.dtype)
-        start = tf.bitwise.right_shift(low, bits)
-        bins = 2**_STEP
-
-        def count(part: Any) -> Any:
-            # Bin 0 takes what lies below the range, the last one what lies above it. No difference wraps around
-            # into the range: finite scores leave the ends of the integers free.
-            digit = tf.bitwise.right_shift(part, bits) - start
-            digit = tf.maximum(tf.minimum(digit, bins), -1) + 1
-            return tf_compat.bincount(tf.cast(digit, tf.int32), bins + 1)
-
-        counts = keys.total(count, [bins + 1])[1:]
-        index, higher, inside = _bin_of(counts, kept - above)
-        low = low + tf.bitwise.left_shift(tf.cast(index, low.dtype), bits)
-        return Range(low, left, above + higher, inside)
-
-    return Range(*tf.while_loop(is_wide, narrow, found, parallel_iterations=1, back_prop=False))
-
-
-def inside(keys: Keys, found: Range) -> Any:
-    """Returns the keys that lie in a range, in order; of a range of one key, that key once."""
-    bits = tf.bitwise.left_shift(tf.constant(-1, keys.width.whole), tf.cast(found.shift, keys.width.whole))
-
-    def choose(part: Any) -> Any:
-        return tf.boolean_mask(part, tf.equal(tf.bitwise.bitwise_and(part, bits), found.low))
-
-    return tf.cond(found.shift > 0, lambda: keys.join(choose), lambda: tf.reshape(found.low, [1]))
-
-
 def kth(keys: Keys, kept: Any) -> Kth:
     """Returns the `kept`-th best key (from 1; int32 scalar)."""
-    found = first_range(histogram(keys), kept, keys.width, keys.signed)
-    if keys.large:
-        found = narrowed(keys, found, kept)
-    return kth_of(inside(keys, found), found, kept, keys.width)
+    if not keys.large:
+        return kth_of(keys.all(), 0, kept, keys.width)
+    few = tf.maximum(keys.size // _FEW_SHARE, _FEW)
+    low, high = _guess(keys, kept)
+    above_low, found = between(keys, low, high, few)
+    above = above_low - tf.size(found.keys)
+
+    def by_counting() -> Kth:
+        return _by_counting(keys, kept, few)
+
+    def below() -> Kth:
+        copies = tf.cond(found.complete & (kept > above_low), lambda: number_of_equal(keys, low), lambda: 0)
+        at_low = found.complete & (kept > above_low) & (kept <= above_low + copies)
+        return Kth(*tf.cond(at_low, lambda: Kth(low, above_low, copies), by_counting))
+
+    is_found = found.complete & (above < kept) & (kept <= above_low)
+    return Kth(*tf.cond(is_found, lambda: kth_of(found.keys, above, kept, keys.width), below))
 
 
-def kth_of(few: Any, found: Range, kept: Any, width: Width) -> Kth:
-    """Returns the `kept`-th best key, given those that `inside` returned."""
+def kth_of(few: Any, above: Any, kept: Any, width: Width) -> Kth:
+    """Returns the `kept`-th best key of all, given some and the number of keys above these."""
     # One key above all others changes no rank from below, and stands for the k-th of none.
     padded = tf.concat([few, [width.highest]], 0)
-    alone = tf.equal(found.shift, 0)
-    rank = tf.where(alone, 0, tf.size(few) - (kept - found.above))
-    key = tf_compat.nth_element(padded, rank)
-    above = found.above + tf.reduce_sum(tf.cast(few > key, tf.int32))
-    equal = tf.where(alone, found.inside, tf.reduce_sum(tf.cast(tf.equal(few, key), tf.int32)))
-    return Kth(key, above, equal)
+    key = tf_compat.nth_element(padded, tf.size(few) - (kept - above))
+    higher = tf.reduce_sum(tf.cast(few > key, tf.int32))
+    return Kth(key, above + higher, tf.reduce_sum(tf.cast(tf.equal(few, key), tf.int32)))
 
 
-def _bin_of(counts: Any, kept: Any) -> Any:
-    """Returns the bin of the `kept`-th best, how many lie in bins above it, and how many in it."""
-    from_here = tf.cumsum(counts, reverse=True)
-    index = tf.reduce_sum(tf.cast(from_here >= kept, tf.int32)) - 1
-    number = tf.gather(counts, index)
-    return index, tf.gather(from_here, index) - number, number
+def between(keys: Keys, low: Any, high: Any, few: Any) -> Tuple[Any, Collected]:
+    """Returns how many keys lie above `low`, and those of them that do not lie above `high`, unless they are many."""
+    first = low + 1
+    half = tf.bitwise.right_shift(high, tf.ones_like(high)) - tf.bitwise.right_shift(low, tf.ones_like(low))
+    middle = first + half
+
+    def look(part: Any) -> Tuple[Any, Any]:
+        above_low = tf.reduce_sum(tf.maximum(tf.minimum(part, first), low) - low)
+        # Rows without a key in the range are dropped by its distance from the middle. That lets a key or two above the
+        # range pass, and may wrap around into it, so that a test of each key follows.
+        head = tf.reshape(part[: tf.size(part) // _ROW * _ROW], [-1, _ROW])
+        distance = tf.reduce_min(tf.abs(head - middle), 1)
+        rows = tf.gather(head, tf.squeeze(tf.where(distance <= half), 1))
+        near = tf.concat([tf.reshape(rows, [-1]), part[tf.size(head) :]], 0)
+        return tf.cast(above_low, tf.int32), tf.boolean_mask(near, (near > low) & (near <= high))
+
+    return keys.collect(look, few)
+
+
+def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
+    """Returns keys that the `kept`-th best very probably lies between, by a sample; it may be the upper, not the lower."""
+    size = keys.size
+    # Odd, so that a sample of a kernel meets all of its outputs.
+    stride = tf.bitwise.bitwise_or(tf.maximum(size // _SAMPLE, _SAMPLE_SHARE), 1)
+    sample = keys.every(stride)
+    number = tf.size(sample)
+    expected = tf.cast(kept, tf.float32) * (tf.cast(number, tf.float32) / tf.cast(tf.maximum(size, 1), tf.float32))
+    spread = tf.sqrt(tf.maximum(expected * (1.0 - tf.cast(kept, tf.float32) / tf.cast(tf.maximum(size, 1), tf.float32)), 0.0))
+    margin = _DEVIATIONS * spread + _RANKS
+    upper, lower = (tf.cast(tf.floor(expected + offset), tf.int32) for offset in (-margin, margin))
+    padded = tf.concat([sample, [keys.width.highest]], 0)
+    high = tf_compat.nth_element(padded, number - tf.maximum(upper, 0))
+    low = tf_compat.nth_element(padded, tf.maximum(number - lower, 0))
+    lowest = tf.constant(keys.width.lowest if keys.signed else -1, keys.width.whole)
+    # One below the highest integer, so that there is one above it.
+    return tf.where(lower > number, lowest, low), tf.minimum(high, keys.width.highest - 1)
+
+
+def _by_counting(keys: Keys, kept: Any, few: Any) -> Kth:
+    counts = radix.histogram(keys)
+    found = radix.narrowed(keys, radix.first_range(counts, kept, keys.width, keys.signed), kept, few)
+
+    def select() -> Kth:
+        inside = between(keys, found.low - 1, found.high, found.inside)[1].keys
+        return kth_of(inside, found.above, kept, keys.width)
+
+    return Kth(*tf.cond(found.shift > 0, select, lambda: Kth(found.low, found.above, found.inside)))
