@@ -7,7 +7,8 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.selection.counts import kept_units
 from graph_masker.selection.keys import from_key
-from graph_masker.selection.pieces import Keys, mask_of, position_of_equal
+from graph_masker.selection.masks import mask_of
+from graph_masker.selection.pieces import Extent, Keys
 from graph_masker.selection.search import kth
 
 
@@ -25,7 +26,7 @@ def select_entries(
     floor: int = 1,
     signed: bool = False,
     dtype: Any = None,
-    large: bool = True,
+    extent: Extent = Extent.LARGE,
 ) -> Selected:
     """Keeps the k best entries; of equal ones those of lowest flat index.
 
@@ -36,16 +37,14 @@ def select_entries(
         floor: keep no fewer than this.
         signed: False ranks magnitudes, True the scores with their signs.
         dtype: type of mask and threshold; None for that of the scores.
-        large: whether there may be many entries (see `is_large`).
+        extent: how many entries there may be (see `extent_of`); it changes the time that this takes, not its result.
     """
     dtype = dtype or scores.dtype
-    keys = Keys(tf.reshape(scores, [-1]), signed, large)
+    keys = Keys(tf.reshape(scores, [-1]), signed, extent)
     with tf_compat.first_control_flow():
         size = keys.size
         kept = kept_units(size, sparsity, most, floor)
         last = kth(keys, kept)
-        room = kept - last.above
-        stop = tf.cond(room < last.equal, lambda: position_of_equal(keys, last.key, room) + 1, lambda: size)
-        mask = mask_of(keys, last.key, stop, dtype)
+        mask = mask_of(keys, last.key, kept - last.above, last.equal, dtype)
         threshold = from_key(tf.where(size > 0, last.key, tf.zeros_like(last.key)), signed)
     return Selected(tf.reshape(mask, tf.shape(scores)), tf.cast(threshold, dtype))

@@ -15,13 +15,22 @@ def as_function(body: Callable[..., Any], name: str, types: Sequence[Any]) -> Ca
     return function
 
 
+def outlined(body: Callable[..., Any], types: Sequence[Any]) -> Callable[..., Any]:
+    """Returns a graph function for a rarely taken branch: there it is one op that is skipped, instead of many.
+
+    It is named after what it holds, so that the same body twice is one function.
+    """
+    function: Callable[..., Any] = tf_function.Defun(*types, noinline=True)(body)
+    return function
+
+
 def nth_element(values: Any, n: Any) -> Any:
     """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
     return nn_ops.nth_element(values, n)
 
 
 def bincount(values: Any, bins: Any) -> Any:
-    """Returns how often each of 0 ... bins - 1 occurs in an int32 vector; larger values count nowhere, none may be < 0."""
+    """Returns how often each of 0 ... bins - 1 occurs in an int32 vector; more counts nowhere, and none may be below 0."""
     return gen_math_ops.bincount(values, bins, tf.constant([], tf.int32))
 
 
