@@ -2,15 +2,30 @@
 
 import contextlib
 import gc
-from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
-from tensorflow.python.ops import control_flow_ops, control_flow_util, nn_ops
+from tensorflow.python.framework import function as tf_function
+from tensorflow.python.ops import control_flow_ops, control_flow_util, gen_math_ops, nn_ops
+
+
+def outlined(body: Callable[..., Any], types: Sequence[Any]) -> Callable[..., Any]:
+    """Returns a graph function for a rarely taken branch: there it is one op that is skipped, instead of many.
+
+    It is named after what it holds, so that the same body twice is one function.
+    """
+    function: Callable[..., Any] = tf_function.Defun(*types, noinline=True)(body)
+    return function
 
 
 def nth_element(values: Any, n: Any) -> Any:
     """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
     return nn_ops.nth_element(values, n)
+
+
+def bincount(values: Any, bins: Any) -> Any:
+    """Returns how often each of 0 ... bins - 1 occurs in an int32 vector; more counts nowhere, and none may be below 0."""
+    return gen_math_ops.bincount(values, bins, tf.constant([], tf.int32))
 
 
 @contextlib.contextmanager
@@ -24,6 +39,17 @@ def root_variable_scope() -> Iterator[None]:
 def beside(variable: Any) -> Any:
     """A context in which new ops are colocated with a variable."""
     return tf.get_default_graph().colocate_with(variable.op, ignore_existing=True)
+
+
+@contextlib.contextmanager
+def first_control_flow() -> Iterator[None]:
+    """While open, conds and loops are ops of this graph (Switch, Merge), not functions, whatever is enabled."""
+    enabled = control_flow_util.ENABLE_CONTROL_FLOW_V2
+    control_flow_util.ENABLE_CONTROL_FLOW_V2 = False
+    try:
+        yield
+    finally:
+        control_flow_util.ENABLE_CONTROL_FLOW_V2 = enabled
 
 
 def switch(value: Any, condition: Any) -> Tuple[Any, Any]:

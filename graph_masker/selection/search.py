@@ -1,0 +1,179 @@
+"""The k-th best of many keys, without sorting: a sample tells where to look, and one pass over the keys does.
+
+The pass counts the keys above a low one and collects those between it and a high one. If the sample misled, or too many
+keys lie between, keys are counted by their leading bits instead (`radix`), which no distribution defeats.
+"""
+
+from typing import Any, Callable, NamedTuple, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.selection import radix
+from graph_masker.selection.keys import Width, to_keys
+from graph_masker.selection.pieces import PIECE, Extent, Keys, array, loop, number_of_equal
+
+# Keys that are few enough to be looked at: so many, or a sixteenth of all.
+_FEW_SHARE = 2
+
+# Size of the sample: at most so many, and one key of so many.
+_SAMPLE = 2**14
+_SAMPLE_SHARE = 48
+
+# How far the k-th of the sample may be off, in standard deviations and in ranks.
+_DEVIATIONS = 4.0
+_RANKS = 4.0
+
+# Keys that are tested at once for whether one of them is in a range.
+_ROW = 16
+
+
+class Kth(NamedTuple):
+    """The k-th best key.
+
+    Attributes:
+        key: the key.
+        above: int32, number of keys above it.
+        equal: int32, number of keys that equal it.
+    """
+
+    key: Any
+    above: Any
+    equal: Any
+
+
+def kth(keys: Keys, kept: Any) -> Kth:
+    """Returns the `kept`-th best key (from 1; int32 scalar)."""
+    if keys.extent is Extent.SMALL:
+        return kth_of(keys.all(), 0, kept, keys.width)
+    low, high = _guess(keys, kept)
+    found = between(keys, low, high, keys.size // _FEW_SHARE)
+    above = found.above_low - tf.size(found.keys)
+    is_below = kept > found.above_low
+    is_found = found.complete & (above < kept) & tf.logical_not(is_below)
+
+    def otherwise(scores: Any, kept: Any, low: Any, above_low: Any, is_below: Any) -> Kth:
+        # Many keys may equal the lower end of the range: the zeros of a weight that is sparse already.
+        same = Keys(scores, keys.signed, keys.extent)
+        copies = tf.cond(is_below, lambda: number_of_equal(same, low), lambda: 0)
+        return Kth(
+            *tf.cond(
+                is_below & (kept <= above_low + copies),
+                lambda: Kth(low, above_low, copies),
+                lambda: _by_counting(same, kept),
+            )
+        )
+
+    whole = keys.width.whole
+    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32, whole, tf.int32, tf.bool])
+    return Kth(
+        *tf.cond(
+            is_found,
+            lambda: kth_of(found.keys, above, kept, keys.width),
+            lambda: Kth(*rarely(keys.scores, kept, low, found.above_low, is_below & found.complete)),
+        )
+    )
+
+
+def kth_of(few: Any, above: Any, kept: Any, width: Width) -> Kth:
+    """Returns the `kept`-th best key of all, given some and the number of keys above these."""
+    # One key above all others changes no rank from below, and stands for the k-th of none.
+    padded = tf.concat([few, [width.highest]], 0)
+    key = tf_compat.nth_element(padded, tf.size(few) - (kept - above))
+    higher = tf.reduce_sum(tf.cast(few > key, tf.int32))
+    return Kth(key, above + higher, tf.reduce_sum(tf.cast(tf.equal(few, key), tf.int32)))
+
+
+class Between(NamedTuple):
+    """What was found between two keys.
+
+    Attributes:
+        complete: bool scalar, False where too many keys were to look at; the rest says nothing then.
+        above_low: int32 scalar, how many keys lie above the lower one.
+        keys: those of them that do not lie above the upper one.
+    """
+
+    complete: Any
+    above_low: Any
+    keys: Any
+
+
+def between(keys: Keys, low: Any, high: Any, few: Any) -> Between:
+    """Finds the keys above `low` that do not lie above `high`; gives up beyond about `few` of them."""
+    one, axis, axes, width = tf.ones_like(low), tf.constant(1), tf.constant([0, 1]), tf.constant(_ROW)
+    first = low + one
+    half = tf.bitwise.right_shift(high, one) - tf.bitwise.right_shift(low, one)
+    middle = first + half
+    rows = keys.size // _ROW
+    scores = tf.reshape(tf.slice(keys.scores, [0], [rows * _ROW]), [-1, _ROW])
+    rest = to_keys(tf.slice(keys.scores, [rows * _ROW], [-1]), keys.signed)
+
+    def look(part: Any) -> Any:
+        part = to_keys(part, keys.signed)
+        above_low = tf.reduce_sum(tf.maximum(tf.minimum(part, first), low) - low, axes)
+        # A row has a key in the range if one is near its middle. That lets a key or two above the range pass, and
+        # the difference may wrap around into it, so that each key of these rows is tested in the end.
+        distance = tf.reduce_min(tf.abs(part - middle), axis)
+        return tf.cast(above_low, tf.int32), tf.gather_nd(part, tf.where(distance <= half))
+
+    if keys.is_large:
+        complete, above_low, near = _look_by_pieces(scores, look, few // _ROW, keys.width.whole)
+    else:
+        complete, (above_low, near) = tf.constant(True), look(scores)
+    near = tf.concat([tf.reshape(near, [-1]), rest], 0)
+    above_low += tf.reduce_sum(tf.cast(rest > low, tf.int32))
+    return Between(complete, above_low, tf.gather_nd(near, tf.where((near > low) & (near <= high))))
+
+
+def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: Any) -> Any:
+    """Adds up what `look` returns of pieces of rows, until it has returned more than `few` rows."""
+    size, step, width, zero, one = tf.shape(scores)[0], tf.constant(PIECE // _ROW), *map(tf.constant, (_ROW, 0, 1))
+    # One piece at least: nothing can be read of an array that nothing was written to.
+    count = tf.maximum(1, (size - 1) // step + 1)
+
+    def is_open(index: Any, start: Any, total: Any, number: Any, near: Any) -> Any:
+        return (index < count) & (number <= few)
+
+    def add(index: Any, start: Any, total: Any, number: Any, near: Any) -> Any:
+        length = tf.minimum(size - start, step)
+        above_low, rows = look(tf.slice(scores, tf.stack([start, zero]), tf.stack([length, width])))
+        found = tf.shape(rows, out_type=tf.int32)[0]
+        return index + one, start + length, total + above_low, number + found, near.write(index, rows)
+
+    index, _, total, __, near = loop(is_open, add, [0, 0, 0, 0, array(dtype, count)])
+    complete = tf.equal(index, count)
+    none = tf.zeros([0, _ROW], dtype)
+    return complete, total, tf.cond(complete, near.concat, lambda: none)
+
+
+def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
+    """Returns keys that the `kept`-th best very probably lies between, by a sample; it may be the upper, not the lower."""
+    size = keys.size
+    # Odd, so that a sample of a kernel meets all of its outputs.
+    stride = tf.bitwise.bitwise_or(tf.maximum(size // _SAMPLE, _SAMPLE_SHARE), 1)
+    sample = keys.every(stride)
+    number = tf.size(sample)
+    share = tf.cast(kept, tf.float32) / tf.cast(tf.maximum(size, 1), tf.float32)
+    expected = share * tf.cast(number, tf.float32)
+    margin = _DEVIATIONS * tf.sqrt(tf.maximum(expected * (1.0 - share), 0.0)) + _RANKS
+    upper, lower = tf.cast(expected - margin, tf.int32), tf.cast(expected + margin, tf.int32)
+    padded = tf.concat([sample, [keys.width.highest]], 0)
+    high = tf_compat.nth_element(padded, number - tf.maximum(upper, 0))
+    low = tf_compat.nth_element(padded, tf.maximum(number - lower, 0))
+    lowest = tf.constant(keys.width.lowest if keys.signed else -1, keys.width.whole)
+    # One below the highest integer, so that there is one above it.
+    return tf.where(lower > number, lowest, low), tf.minimum(high, keys.width.highest - 1)
+
+
+def _by_counting(keys: Keys, kept: Any) -> Kth:
+    if not keys.is_large:
+        return kth_of(keys.all(), 0, kept, keys.width)
+    few = keys.size // _FEW_SHARE
+    counts = radix.histogram(keys)
+    found = radix.narrowed(keys, radix.first_range(counts, kept, keys.width, keys.signed), kept, few // _ROW)
+
+    def select() -> Kth:
+        inside = between(keys, found.low - 1, found.high, keys.size).keys
+        return kth_of(inside, found.above, kept, keys.width)
+
+    return Kth(*tf.cond(found.shift > 0, select, lambda: Kth(found.low, found.above, found.inside)))
