@@ -1,12 +1,14 @@
 """Masker: one graph, masked. Plans, applies, verifies, and again for what the model adds later."""
 
 import contextlib
+import functools
 from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
+from graph_masker.accumulators import Accumulators
 from graph_masker.engine import build_update, last_update_step
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.plan import MaskPlan, Site
@@ -106,8 +108,9 @@ class Masker:
         # What the model code may still hold, and what it is to read in its place: gradients, by tensor name.
         self._replaced: Dict[str, Any] = {}
         self._last_update: Any = None
-        # Names of the products that this masker has added.
-        self.products: Set[str] = set()
+        # The products that this masker has added, by name.
+        self.products: Dict[str, Site] = {}
+        self.accumulators = Accumulators(graph)
         # None until gradients are watched: then the graph itself is to tell which ops are autodiff's.
         self._gradient_ops: Optional[Set[str]] = None
 
@@ -124,8 +127,18 @@ class Masker:
     @property
     def state_variables(self) -> Tuple[Any, ...]:
         """Every variable that pruning adds: masks, thresholds and the step of the last update."""
-        state = [variable for item in self._masked.values() for variable in (item.mask, item.threshold)]
-        return (*state, self._last_update) if self._last_update is not None else tuple(state)
+        state = [variable for item in self._masked.values() for variable in self.state_of(item)]
+        return tuple(dict.fromkeys([*state, *self.shared_state]))
+
+    def state_of(self, item: MaskedVariable) -> Tuple[Any, ...]:
+        """The variables that pruning adds for one weight."""
+        accumulator = self.accumulators.variables.get(item.site.variable)
+        return (item.mask, item.threshold) if accumulator is None else (item.mask, item.threshold, accumulator)
+
+    @property
+    def shared_state(self) -> Tuple[Any, ...]:
+        """The variables that pruning adds once for all weights: the last update's step, and the steps averaged over."""
+        return tuple(item for item in (self._last_update, self.accumulators.count) if item is not None)
 
     def mask(self, outputs: Iterable[Any] = (), losses: Iterable[Any] = (), strict: bool = False) -> MaskPlan:
         """Masks what the graph holds by now and has not been masked yet; returns the plan of all of it.
@@ -152,10 +165,10 @@ class Masker:
         originals = originals_of(view)
         findings = find_sites(view, self._rules, shown, lost, self._gradient_ops)
         plan = make_plan(view, findings, self.spec, self._rules, strict, self._trainable_only)
-        for item in apply_plan(self.graph, plan, self._replaced):
+        for item in apply_plan(self.graph, plan, self._replaced, self.accumulators):
             self._masked[item.site.variable] = item
             if not item.site.masked:
-                self.products.add(item.site.masked_weight)
+                self.products[item.site.masked_weight] = item.site
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)
@@ -237,7 +250,7 @@ class Masker:
             )
         with tf_compat.paused_collector():
             self.update_op = build_update(
-                self.graph, self.masked_variables, self.spec, global_step, self._last_update, after
+                self.graph, self.masked_variables, self.accumulators, self.spec, global_step, self._last_update, after
             )
         return self.update_op
 
@@ -261,11 +274,13 @@ class _Watcher(tf_compat.GradientWatcher):
         self._masker.note_gradients(names)
 
     def gradient_of(self, op: Any, xs: Sequence[str]) -> Optional[Callable[..., Any]]:
-        if op.name not in self._masker.products:
+        site = self._masker.products.get(op.name)
+        if site is None:
             return None
         read = op.inputs[0].op
-        by_mask = {read.name, *(tensor.op.name for tensor in read.inputs)} & set(xs)
-        return None if by_mask else tf_compat.masked_gradient
+        if {read.name, *(tensor.op.name for tensor in read.inputs)} & set(xs):
+            return None
+        return functools.partial(_product_gradient, self._masker.accumulators, site)
 
     def before_tape(self, variables: Sequence[str], nested: bool) -> None:
         masked = [name for name in variables if name in self._masker.masks]
@@ -279,6 +294,14 @@ class _Watcher(tf_compat.GradientWatcher):
         self._masker.note_gradients(names)
         self._masker.mask()
         return [self._masker.current(gradient) for gradient in gradients]
+
+
+def _product_gradient(accumulators: Accumulators, site: Site, op: Any, gradient: Any) -> Tuple[None, Any]:
+    """The gradient of a product of a mask and a weight by the weight; none by the mask.
+
+    TensorFlow's own would add both, and four ops that make one wait for the other.
+    """
+    return None, accumulators.masked(site, op, gradient, "Mul_1")
 
 
 def _names(tensors: Iterable[Any]) -> List[str]:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Dict, FrozenSet, List, Mapping, Tuple
 
+from graph_masker.accumulators import COUNT, accumulator_of
+from graph_masker.criteria import CRITERIA
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.source import CheckpointReader
@@ -44,7 +46,7 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
     """
     held = set(reader.names())
     masks: Dict[str, str] = {}
-    state = {LAST_UPDATE_STEP} & held
+    state = {LAST_UPDATE_STEP, COUNT} & held
     for name in reader.names():
         threshold = threshold_of(name) if name.endswith("mask") else ""
         if threshold not in held or reader.shape(threshold) != ():
@@ -55,10 +57,16 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
         if weight not in held or reader.shape(weight) != reader.shape(name):
             raise SourceError(f"{reader.prefix}: expected the weight of mask '{name}', found none of its shape")
         masks[name] = weight
-        state |= {name, threshold}
+        state |= {name, threshold, *_accumulators(reader, name)}
     mask_of = {weight: mask for mask, weight in masks.items()}
     averages = _averages(reader, mask_of)
     return MaskNames(masks, {**averages, **mask_of}, frozenset(averages), frozenset(state))
+
+
+def _accumulators(reader: CheckpointReader, mask: str) -> List[str]:
+    """Returns the keys of what criteria have added up for a mask's weight."""
+    held, names = set(reader.names()), (accumulator_of(mask, criterion) for criterion in CRITERIA)
+    return [name for name in names if name in held and reader.shape(name) == reader.shape(mask)]
 
 
 def _averages(reader: CheckpointReader, mask_of: Mapping[str, str]) -> Dict[str, str]:
@@ -93,8 +101,9 @@ def _weight_of(reader: CheckpointReader, mask: str) -> str:
 
 def _siblings(reader: CheckpointReader, scope: str, mask: str) -> List[str]:
     shape: Tuple[int, ...] = reader.shape(mask)
+    own = {mask, *_accumulators(reader, mask)}
     return [
         name
         for name in reader.names()
-        if name.startswith(scope) and "/" not in name[len(scope) :] and name != mask and reader.shape(name) == shape
+        if name.startswith(scope) and "/" not in name[len(scope) :] and name not in own and reader.shape(name) == shape
     ]

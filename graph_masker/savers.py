@@ -25,11 +25,9 @@ def include_state(saver: Any, masker: Masker) -> None:
     missing: List[Any] = []
     for item in masker.masked_variables:
         if item.site.variable in saved:
-            missing.extend(v for v in (item.mask, item.threshold) if v.op.name not in saved)
-    covers_some = any(item.site.variable in saved for item in masker.masked_variables)
-    last_update = masker.state_variables[-1]
-    if covers_some and last_update.op.name not in saved:
-        missing.append(last_update)
+            missing.extend(v for v in masker.state_of(item) if v.op.name not in saved)
+    if any(item.site.variable in saved for item in masker.masked_variables):
+        missing.extend(variable for variable in masker.shared_state if variable.op.name not in saved)
     if missing:
         tf_compat.extend_saver(saver, missing)
 

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
+from graph_masker.accumulators import Accumulators, criterion_of
 from graph_masker.errors import SurgeryError
 from graph_masker.gradients import GradientSum
 from graph_masker.plan import MaskPlan, Site
@@ -31,13 +32,19 @@ class MaskedVariable:
     threshold: Any
 
 
-def apply_plan(graph: Any, plan: MaskPlan, replaced: Optional[Dict[str, Any]] = None) -> Tuple[MaskedVariable, ...]:
+def apply_plan(
+    graph: Any,
+    plan: MaskPlan,
+    replaced: Optional[Dict[str, Any]] = None,
+    accumulators: Optional[Accumulators] = None,
+) -> Tuple[MaskedVariable, ...]:
     """Masks a graph as planned and returns one `MaskedVariable` per site, in the plan's order.
 
     Args:
         graph: a `tf.Graph`.
         plan: what to do.
         replaced: takes in the masked gradients, by the name of the tensor that each replaces.
+        accumulators: of the graph's criteria.
 
     Raises:
         SurgeryError: the plan does not fit the graph, or the graph is finalized. The graph is as it was.
@@ -49,8 +56,10 @@ def apply_plan(graph: Any, plan: MaskPlan, replaced: Optional[Dict[str, Any]] = 
     variables = {variable.op.name: variable for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
     for site in plan.sites:
         _check_site(graph, site, variables)
+        _check_criterion(site)
     moved: List[Tuple[Any, int, Any]] = []
     collections = tf_compat.collections_of(graph, _COLLECTIONS)
+    accumulators = accumulators or Accumulators(graph)
     try:
         new = add_masks(graph, [site for site in plan.sites if not site.masked], variables)
         masked = tuple(
@@ -61,7 +70,7 @@ def apply_plan(graph: Any, plan: MaskPlan, replaced: Optional[Dict[str, Any]] = 
         )
         for item in masked:
             for gradient in item.site.gradients:
-                tensor = _mask_gradient(graph, gradient, item.site, moved)
+                tensor = _mask_gradient(graph, gradient, item.site, accumulators, moved)
                 if replaced is not None:
                     replaced[gradient.result] = tensor
         return masked
@@ -98,6 +107,18 @@ def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
                 raise SurgeryError(f"{op}: expected input {index} to be '{read.tensor}', found '{found}'; plan anew")
 
 
+def _check_criterion(site: Site) -> None:
+    criterion = criterion_of(site)
+    if criterion.contribution is None:
+        return
+    for read in site.reads:
+        if not read.shared:
+            raise SurgeryError(
+                f"{site.variable}: criterion {criterion.name} needs its gradient outside of loops and conds, but "
+                f"'{read.tensor}' is read inside one; give it criterion magnitude by a rule, or exclude it"
+            )
+
+
 def _known(graph: Any, site: Site, variables: Dict[str, Any]) -> Masked:
     product = graph.get_tensor_by_name(f"{site.masked_weight}:0")
     return Masked(variables[site.mask], variables[site.threshold], product)
@@ -119,7 +140,9 @@ def _mask_site(
     return MaskedVariable(site, weight, mask, threshold)
 
 
-def _mask_gradient(graph: Any, gradient: GradientSum, site: Site, moved: List[Tuple[Any, int, Any]]) -> Any:
+def _mask_gradient(
+    graph: Any, gradient: GradientSum, site: Site, accumulators: Accumulators, moved: List[Tuple[Any, int, Any]]
+) -> Any:
     """Makes the readers of a weight's gradient read what they would have read, had the graph been masked first.
 
     Names are those that autodiff would have given, because Grappler sorts the inputs of a sum by their names, and
@@ -130,7 +153,7 @@ def _mask_gradient(graph: Any, gradient: GradientSum, site: Site, moved: List[Tu
     result = graph.get_tensor_by_name(gradient.result)
     readers = [(op, index) for op in result.consumers() for index, tensor in enumerate(op.inputs) if tensor is result]
     # The mask is written first, the read after it.
-    mask, read = product.inputs[0], product.inputs[1].op.name
+    read = product.inputs[1].op.name
     levels: Dict[str, List[Any]] = {}
     with tf_compat.in_context_of(graph, result.op):
         for number, summand in enumerate(gradient.summands):
@@ -140,7 +163,7 @@ def _mask_gradient(graph: Any, gradient: GradientSum, site: Site, moved: List[Tu
                 total = result if _is_sum_of(result, terms) else tf.add_n(terms, name=f"{name}/sum")
             if summand.kind != "raw":
                 own = f"{name}/Mul_1/" if summand.kind == "shared" else f"{terms[0].op.name}/masked"
-                total = tf.multiply(mask, total, name=own)
+                total = accumulators.masked(site, product, total, own)
             # Autodiff adds up for each read first, and then for the variable, in the order in which sums are done.
             key = summand.read or (read if summand.kind == "shared" else str(number))
             levels[key] = [*levels.pop(key, []), total]

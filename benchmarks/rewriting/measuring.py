@@ -22,7 +22,7 @@ PLACES = {
     "plan": "graph_masker.planning:make_plan",
     "surgery": "graph_masker.surgery:apply_plan",
     "verify": "graph_masker.verify:verify_masked",
-    "autodiff": "graph_masker.tf_compat.watching:masked_gradient",
+    "autodiff": "graph_masker.accumulators:Accumulators.masked",
     "last update": "graph_masker.engine.last_update:last_update_step",
     "update": "graph_masker.masker:Masker.attach_update",
     "savers": "graph_masker.estimator:_prepare_savers",

@@ -1,20 +1,23 @@
 """Builds the conditional update of all masks.
 
-    train op -> step -> due -> Switch -> pivot ..> read weight -> select -> assign mask, assign threshold
-                                  \\-> (not due) -> Merge -> update_masks
+    train op -> step -> due -> Switch -> pivot ..> read scores -> finite? -> all finite ..> select -> assign mask,
+                                  \\                                                                  assign threshold
+                                   \\-> (not due) -> Merge -> update_masks
 
 The ops of a weight wait for the pivot by a control dependency, which is dead where no update is due, and so are they.
 A tf.cond would do the same, but give every variable a Switch of its own.
 """
 
 import contextlib
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.engine.gate import is_due, sparsity_tensor
-from graph_masker.engine.selection import selection
+from graph_masker.accumulators import Accumulators
+from graph_masker.engine.gate import is_due, sparsity_tensor, weight_sparsity_tensor
+from graph_masker.engine.weights import Weight, weights_of
+from graph_masker.engine.writing import Writer
 from graph_masker.spec import PruningSpec
 from graph_masker.surgery import MaskedVariable
 
@@ -22,6 +25,7 @@ from graph_masker.surgery import MaskedVariable
 def build_update(
     graph: Any,
     masked: Sequence[MaskedVariable],
+    accumulators: Accumulators,
     spec: PruningSpec,
     global_step: Any,
     last_update: Any,
@@ -32,11 +36,13 @@ def build_update(
     Args:
         graph: the graph to add to.
         masked: the sites to update.
-        spec: schedule and target.
+        accumulators: what their criteria have added up.
+        spec: the schedule.
         global_step: the model's global step variable.
         last_update: what `last_update_step` returned.
         after: ops or tensors that the update waits for: weights and step are read once they have run.
     """
+    weights = weights_of(masked, accumulators, spec)
     with contextlib.ExitStack() as stack:
         stack.enter_context(graph.as_default())
         stack.enter_context(graph.name_scope("model_pruning/"))
@@ -48,64 +54,45 @@ def build_update(
             due = is_due(spec, step, last_update.read_value())
         idle_step, due_step = tf_compat.switch(step, due)
         with graph.control_dependencies([due_step]):
-            sparsity = sparsity_tensor(spec, due_step)
+            requested = sparsity_tensor(spec, due_step)
+            sparsities = _sparsities(spec, requested, weights, due_step)
+            count = None if accumulators.count is None else accumulators.count.read_value()
         with tf_compat.Nodes(graph) as nodes:
-            updater = _Updater(nodes, graph.unique_name("update"), due_step.op, sparsity)
-            for parts in _wholes(masked):
-                updater.add(parts)
-        with graph.control_dependencies(updater.assigns):
+            writer = Writer(nodes, graph.unique_name("update"), due_step.op)
+            finite = writer.read(weights)
+        checked = _all_finite(finite, [weight.name for weight in weights])
+        with tf_compat.Nodes(graph) as nodes:
+            kept = writer.write(nodes, weights, sparsities, checked, count)
+        with graph.control_dependencies(writer.assigns):
             last = last_update.assign(due_step)
-        with graph.control_dependencies([last]):
+            reset = [] if count is None else [accumulators.count.assign(0)]
+        with graph.control_dependencies([last, *reset, _log(due_step, requested, kept, weights)]):
             done = tf.identity(due_step)
         return tf.group(tf_compat.merge(idle_step, done), name="update_masks")
 
 
-class _Updater:
-    """Adds the update of one weight after the other.
+def _sparsities(spec: PruningSpec, requested: Any, weights: Sequence[Weight], step: Any) -> Dict[float, Any]:
+    """Returns the sparsity requested now, by the target of the weight."""
+    targets = dict.fromkeys(weight.pruning.target_sparsity for weight in weights)
+    return {target: weight_sparsity_tensor(spec, requested, target, step) for target in targets}
 
-    Attributes:
-        assigns: the ops that write masks and thresholds.
+
+def _all_finite(finite: Any, names: Sequence[str]) -> Any:
+    """Returns an op that fails where scores are not finite, and names the weights concerned.
+
+    Args:
+        finite: bool, shape [number of weights].
+        names: of the weights.
     """
-
-    def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any, sparsity: Any) -> None:
-        """Args: where to add ops, below which scope, the op that runs only if masks are due, and the sparsity."""
-        self.assigns: List[Any] = []
-        self._nodes = nodes
-        self._scope = scope
-        self._pivot = pivot
-        self._sparsity = sparsity
-        # By device, the last op of the weight before: one at a time, so that memory is needed for one only.
-        self._before: Dict[str, List[Any]] = {}
-
-    def add(self, parts: Sequence[MaskedVariable]) -> None:
-        """Adds the update of a weight, or of the parts of a partitioned one, which are ranked together."""
-        nodes, first, axis = self._nodes, parts[0], _partitioned_axis(parts)
-        like, scopes = first.weight.op, [f"{self._scope}/{item.site.variable}" for item in parts]
-        after = [self._pivot, *self._before.get(like.device, ())]
-        reads = [nodes.read(f"{scope}/read", item.weight, after) for scope, item in zip(scopes, parts)]
-        whole = nodes.concat(f"{scopes[0]}/whole", reads, axis, like)
-        select = selection(first.weight.dtype.base_dtype)
-        mask, threshold = nodes.call(f"{scopes[0]}/select", select, [whole, self._sparsity], like)
-        masks = nodes.split(f"{scopes[0]}/split", mask, [item.site.shape[axis] for item in parts], axis, like)
-        assigns = [nodes.assign(f"{scope}/mask", item.mask, value) for scope, item, value in zip(scopes, parts, masks)]
-        assigns.append(nodes.assign(f"{scopes[0]}/threshold", first.threshold, threshold))
-        self._before[like.device] = assigns
-        self.assigns.extend(assigns)
+    where = tf.gather_nd(tf.constant(list(names)), tf.where(tf.logical_not(finite)))
+    message = "graph_masker: the values by which weights are pruned are not finite (NaN or Inf); no mask was changed:"
+    with tf_compat.first_control_flow():
+        return tf.Assert(tf.reduce_all(finite), [message, where], summarize=20)
 
 
-def _wholes(masked: Sequence[MaskedVariable]) -> List[List[MaskedVariable]]:
-    """Groups the parts of partitioned weights, in order: their entries are ranked together."""
-    groups: Dict[str, List[MaskedVariable]] = {}
-    for item in masked:
-        part = item.site.part
-        groups.setdefault(item.site.variable if part is None else part.full_name, []).append(item)
-    return [
-        sorted(group, key=lambda item: item.site.part.offset if item.site.part else ()) for group in groups.values()
-    ]
-
-
-def _partitioned_axis(parts: Sequence[MaskedVariable]) -> int:
-    """Returns the axis along which the parts of a weight lie; 0 where there is one."""
-    offsets = [item.site.part.offset for item in parts if item.site.part is not None]
-    differing = [axis for axis, starts in enumerate(zip(*offsets)) if len(set(starts)) > 1]
-    return differing[0] if differing else 0
+def _log(step: Any, requested: Any, kept: Sequence[Any], weights: Sequence[Weight]) -> Any:
+    """Returns an op that writes one line: the step, the sparsity requested, and the one reached over all weights."""
+    entries = sum(weight.entries for weight in weights)
+    reached = 1.0 - tf.add_n([tf.cast(count, tf.float64) for count in kept]) / float(entries)
+    words = ("graph_masker: step", step, "sparsity requested", requested, "reached", reached)
+    return tf.print(*words, "in", len(weights), "weights", output_stream=tf.logging.info)

@@ -40,7 +40,7 @@ from graph_masker.tf_compat.views import (
     view_of_graph,
     view_of_meta_graph,
 )
-from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients, masked_gradient
+from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
 
 __all__ = [
     "Function",
@@ -60,7 +60,6 @@ __all__ = [
     "has_op",
     "in_context_of",
     "load_variable",
-    "masked_gradient",
     "merge",
     "names_in_collection",
     "nth_element",

@@ -158,12 +158,19 @@ class Nodes:
             return self.add(name, "AssignVariableOp", inputs, variable.op, dtype=dtype)
         return self.add(name, "Assign", inputs, variable.op, T=dtype)
 
-    def call(self, name: str, function: Function, inputs: Sequence[Any], like: Any) -> List[Any]:
+    def call(
+        self, name: str, function: Function, inputs: Sequence[Any], like: Any, after: Iterable[Any] = ()
+    ) -> List[Any]:
         """Adds a call of a function and returns its results."""
         if function.name not in self._functions:
             function.add_to(self._graph)
             self._functions.add(function.name)
-        return list(self.add(name, function.name, inputs, like, _noinline=_NO_INLINE).outputs)
+        return list(self.add(name, function.name, inputs, like, after, _noinline=_NO_INLINE).outputs)
+
+    def stack(self, name: str, values: Sequence[Any]) -> Any:
+        """Adds a vector of scalars, of at least one, and returns it."""
+        count = attr_value_pb2.AttrValue(i=len(values))
+        return self.add(name, "Pack", values, joined=len(values), T=values[0].dtype, N=count).outputs[0]
 
     def concat(self, name: str, values: Sequence[Any], axis: int, like: Any) -> Any:
         """Adds a concatenation and returns its result; one value stays as it is."""

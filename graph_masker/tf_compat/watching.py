@@ -94,14 +94,6 @@ def _gradient_functions(of: Callable[[Any], Optional[Callable[..., Any]]]) -> It
         ops.get_gradient_function = original
 
 
-def masked_gradient(op: Any, gradient: Any) -> Any:
-    """The gradient of a product of a mask and a weight by the weight; none by the mask.
-
-    TensorFlow's own would add both, and four ops that make one wait for the other.
-    """
-    return None, tf.multiply(gradient, op.inputs[0], name="Mul_1")
-
-
 @contextlib.contextmanager
 def around_functions(graph: Any, built: Callable[[Any, List[Any]], None]) -> Iterator[None]:
     """While open, calls `built(body graph, its outputs)` when a function body has been built within `graph`.

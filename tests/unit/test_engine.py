@@ -9,10 +9,11 @@ import tensorflow.compat.v1 as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_masker.engine import NEVER, is_due, kept_entries_tensor
+from graph_masker.engine import NEVER, is_due
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.masker import Masker
 from graph_masker.schedule import kept_entries, sparsity_at, update_steps
+from graph_masker.selection import kept_units as kept_entries_tensor
 from graph_masker.spec import PruningSpec
 from tests.helpers.bits import assert_same_bits, differences
 from tests.helpers.running import initialize, single_threaded
@@ -20,7 +21,7 @@ from tests.helpers.running import initialize, single_threaded
 DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 SIZES = (1, 2, 7, 64)
 # Linear in the step, so that step and sparsity stand for each other: 0 at step 0, 0.999 at step 1000.
-SPEC = PruningSpec(target_sparsity=0.999, begin_step=0, end_step=1000, frequency=1, exponent=1.0)
+SPEC = PruningSpec(0.999, 0, 1000, frequency=1, exponent=1.0, continue_from_masks=False)
 
 
 def reference(weight: Any, sparsity: float) -> Dict[str, Any]:

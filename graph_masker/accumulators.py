@@ -1,0 +1,94 @@
+"""What a criterion adds up over training, beside each weight, while its gradient passes.
+
+The addition is a condition of the masked gradient: it happens once whenever that is computed for training, in the same
+session.run, and before an optimizer writes the weight.
+"""
+
+from typing import Any, Dict, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.criteria import CRITERIA, Criterion
+from graph_masker.plan import Site
+from graph_masker.view import whole_name
+
+# Training steps that the averages are taken over.
+COUNT = "model_pruning/accumulated_steps"
+
+
+def accumulator_of(mask: str, criterion: str) -> str:
+    """Returns the name of a criterion's accumulator: that of the mask, but for its last word."""
+    whole = whole_name(mask)
+    return whole[: -len("mask")] + criterion + mask[len(whole) :]
+
+
+def criterion_of(site: Site) -> Criterion:
+    """Returns the criterion of a site."""
+    return CRITERIA["magnitude" if site.pruning is None else site.pruning.criterion]
+
+
+class Accumulators:
+    """The accumulators of one graph, made when a weight's gradient first asks for one.
+
+    Attributes:
+        variables: by the weight's name.
+        count: how many training steps the averages are taken over, an int32 variable; None where nothing is averaged.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self.variables: Dict[str, Any] = {}
+        self.count: Any = None
+        self._graph = graph
+
+    def masked(self, site: Site, product: Any, gradient: Any, name: str) -> Any:
+        """Returns the gradient of a weight, given that of the masked weight, which the criterion is shown.
+
+        Args:
+            site: the weight.
+            product: the op that multiplies mask and weight, in this order.
+            gradient: tensor of the weight's shape.
+            name: of the result.
+        """
+        mask, weight = product.inputs
+        criterion = criterion_of(site)
+        if criterion.contribution is None:
+            return tf.multiply(gradient, mask, name=name)
+        gradient = tf.convert_to_tensor(gradient)
+        accumulator, is_first = self._accumulator(site, mask, criterion)
+        dtype = accumulator.dtype.base_dtype
+        added = [accumulator.assign_add(criterion.contribution(tf.cast(weight, dtype), tf.cast(gradient, dtype)))]
+        if is_first and self.count is not None:
+            added.append(self.count.assign_add(1))
+        with tf.control_dependencies(added):
+            return tf.multiply(gradient, mask, name=name)
+
+    def _accumulator(self, site: Site, mask: Any, criterion: Criterion) -> Tuple[Any, bool]:
+        """Returns a site's accumulator, and whether it is the first that is averaged: that one counts the steps."""
+        is_first = criterion.averages and self.count is None
+        with tf_compat.Nodes(self._graph) as nodes:
+            is_resource, like = site.kind == "resource", mask.op
+            if is_first:
+                self.count = self._variable(nodes, COUNT, tf.int32, (), is_resource, like)
+            if site.variable not in self.variables:
+                # Squares of half precision would vanish.
+                dtype = tf.float64 if mask.dtype.base_dtype == tf.float64 else tf.float32
+                variable_name = accumulator_of(site.mask, criterion.name)
+                variable = self._variable(nodes, variable_name, dtype, site.shape, is_resource, like)
+                if site.part is not None:
+                    whole = site.part._replace(full_name=whole_name(variable_name))
+                    tf_compat.set_slice(variable, whole, site.shape)
+                self.variables[site.variable] = variable
+        return self.variables[site.variable], is_first
+
+    def _variable(
+        self, nodes: tf_compat.Nodes, name: str, dtype: Any, shape: Tuple[int, ...], is_resource: bool, like: Any
+    ) -> Any:
+        for variable in self._graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
+            if variable.op.name == name:
+                return variable
+        scope = f"{name}/Initializer/zeros"
+        dims = nodes.constant(f"{scope}/shape", tf.int32, shape, [len(shape)], like)
+        zero = nodes.constant(f"{scope}/value", dtype, [0], [], like)
+        zeros = nodes.add(scope, "Fill", [dims, zero], like, T=dtype, index_type=tf.int32).outputs[0]
+        return nodes.variable(name, dtype, shape, zeros, is_resource, like)
