@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators
-from graph_masker.engine import build_update, last_update_step
+from graph_masker.engine import add_summaries, build_update, last_update_step, weights_of
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.planning import make_plan
@@ -249,9 +249,11 @@ class Masker:
                 "tf.train.get_or_create_global_step() and pass it to the optimizer's minimize"
             )
         with tf_compat.paused_collector():
+            weights = weights_of(self.masked_variables, self.accumulators, self.spec)
             self.update_op = build_update(
-                self.graph, self.masked_variables, self.accumulators, self.spec, global_step, self._last_update, after
+                self.graph, weights, self.accumulators, self.spec, global_step, self._last_update, after
             )
+            add_summaries(self.graph, weights, self.spec, global_step)
         return self.update_op
 
 

@@ -6,9 +6,8 @@ from typing import Any, Iterator, List, NamedTuple, Tuple
 import tensorflow.compat.v1 as tf
 
 from graph_masker import selection, tf_compat
+from graph_masker.engine.counting import ones_in
 from graph_masker.spec.structure import Structure
-
-_ROW = 2**20
 
 
 class Choice(NamedTuple):
@@ -69,16 +68,6 @@ def choosing(choice: Choice) -> tf_compat.Function:
         return mask, threshold, ones_in(mask)
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)
-
-
-def ones_in(mask: Any) -> Any:
-    """Returns how many ones a mask of zeros and ones has, an int32 scalar."""
-    # float32 adds up ones exactly as far as it holds every count; rows of fewer than that are added as integers.
-    flat = tf.reshape(mask, [-1])
-    split = tf.size(flat) // _ROW * _ROW
-    rows = tf.reduce_sum(tf.cast(tf.reshape(flat[:split], [-1, _ROW]), tf.float32), 1)
-    rest = tf.reduce_sum(tf.cast(flat[split:], tf.float32))
-    return tf.reduce_sum(tf.cast(rows, tf.int32)) + tf.cast(rest, tf.int32)
 
 
 @functools.lru_cache(maxsize=None)

@@ -16,15 +16,14 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators
 from graph_masker.engine.gate import is_due, sparsity_tensor, weight_sparsity_tensor
-from graph_masker.engine.weights import Weight, weights_of
+from graph_masker.engine.weights import Weight
 from graph_masker.engine.writing import Writer
 from graph_masker.spec import PruningSpec
-from graph_masker.surgery import MaskedVariable
 
 
 def build_update(
     graph: Any,
-    masked: Sequence[MaskedVariable],
+    weights: Sequence[Weight],
     accumulators: Accumulators,
     spec: PruningSpec,
     global_step: Any,
@@ -35,14 +34,13 @@ def build_update(
 
     Args:
         graph: the graph to add to.
-        masked: the sites to update.
+        weights: what to update.
         accumulators: what their criteria have added up.
         spec: the schedule.
         global_step: the model's global step variable.
         last_update: what `last_update_step` returned.
         after: ops or tensors that the update waits for: weights and step are read once they have run.
     """
-    weights = weights_of(masked, accumulators, spec)
     with contextlib.ExitStack() as stack:
         stack.enter_context(graph.as_default())
         stack.enter_context(graph.name_scope("model_pruning/"))
@@ -62,7 +60,7 @@ def build_update(
             finite = writer.read(weights)
         checked = _all_finite(finite, [weight.name for weight in weights])
         with tf_compat.Nodes(graph) as nodes:
-            kept = writer.write(nodes, weights, sparsities, checked, count)
+            kept = nodes.stack(f"{writer.scope}/kept", writer.write(nodes, weights, sparsities, checked, count))
         with graph.control_dependencies(writer.assigns):
             last = last_update.assign(due_step)
             reset = [] if count is None else [accumulators.count.assign(0)]
@@ -90,9 +88,9 @@ def _all_finite(finite: Any, names: Sequence[str]) -> Any:
         return tf.Assert(tf.reduce_all(finite), [message, where], summarize=20)
 
 
-def _log(step: Any, requested: Any, kept: Sequence[Any], weights: Sequence[Weight]) -> Any:
+def _log(step: Any, requested: Any, kept: Any, weights: Sequence[Weight]) -> Any:
     """Returns an op that writes one line: the step, the sparsity requested, and the one reached over all weights."""
     entries = sum(weight.entries for weight in weights)
-    reached = 1.0 - tf.add_n([tf.cast(count, tf.float64) for count in kept]) / float(entries)
+    reached = 1.0 - tf.reduce_sum(tf.cast(kept, tf.float64)) / float(entries)
     words = ("graph_masker: step", step, "sparsity requested", requested, "reached", reached)
     return tf.print(*words, "in", len(weights), "weights", output_stream=tf.logging.info)

@@ -12,13 +12,14 @@ class Writer:
 
     Attributes:
         assigns: the ops that write masks, thresholds and accumulators.
+        scope: the name scope of all ops.
     """
 
     def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any) -> None:
         """Args: where to add ops, below which scope, and the op that runs only if masks are due."""
         self.assigns: List[Any] = []
         self._nodes = nodes
-        self._scope = scope
+        self.scope = scope
         self._pivot = pivot
         self._scores: Dict[str, Any] = {}
 
@@ -33,7 +34,7 @@ class Writer:
             scope, like = self._scopes(weight)[0], weight.first.weight.op
             self._scores[weight.name] = whole = nodes.concat(f"{scope}/whole", reads, weight.axis, like)
             finite.extend(nodes.call(f"{scope}/finite", finiteness(weight.choice.score_dtype), [whole], like))
-        return nodes.stack(f"{self._scope}/finite", finite)
+        return nodes.stack(f"{self.scope}/finite", finite)
 
     def write(
         self,
@@ -100,4 +101,4 @@ class Writer:
         return resets
 
     def _scopes(self, weight: Weight) -> List[str]:
-        return [f"{self._scope}/{part.site.variable}" for part in weight.parts]
+        return [f"{self.scope}/{part.site.variable}" for part in weight.parts]

@@ -167,6 +167,10 @@ class Nodes:
             self._functions.add(function.name)
         return list(self.add(name, function.name, inputs, like, after, _noinline=_NO_INLINE).outputs)
 
+    def cast(self, name: str, value: Any, dtype: Any, like: Any) -> Any:
+        """Adds a cast and returns its result."""
+        return self.add(name, "Cast", [value], like, SrcT=value.dtype, DstT=dtype).outputs[0]
+
     def stack(self, name: str, values: Sequence[Any]) -> Any:
         """Adds a vector of scalars, of at least one, and returns it."""
         count = attr_value_pb2.AttrValue(i=len(values))

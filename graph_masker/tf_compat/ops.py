@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tupl
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import function as tf_function
-from tensorflow.python.ops import control_flow_ops, control_flow_util, gen_math_ops, nn_ops
+from tensorflow.python.ops import control_flow_ops, control_flow_util, gen_logging_ops, gen_math_ops, nn_ops
 
 
 def outlined(body: Callable[..., Any], types: Sequence[Any]) -> Callable[..., Any]:
@@ -21,6 +21,16 @@ def outlined(body: Callable[..., Any], types: Sequence[Any]) -> Callable[..., An
 def nth_element(values: Any, n: Any) -> Any:
     """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
     return nn_ops.nth_element(values, n)
+
+
+def scalar_summaries(tags: Sequence[str], values: Any) -> Any:
+    """Returns a summary of many scalars, by one op.
+
+    Args:
+        tags: names, [n].
+        values: float tensor of shape [n].
+    """
+    return gen_logging_ops.scalar_summary(list(tags), values)
 
 
 def bincount(values: Any, bins: Any) -> Any:
