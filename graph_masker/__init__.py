@@ -7,6 +7,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "PruningSpec": "spec",
+    "Rule": "spec",
+    "Element": "spec",
+    "Block": "spec",
+    "NM": "spec",
+    "Channel": "spec",
     "auto_mask": "estimator",
     "auto_mask_estimator": "estimator",
     "plan_graph": "masker",
