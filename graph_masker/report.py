@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from graph_masker.plan import MaskPlan, Site
+from graph_masker.plan import MaskPlan, Pruning, Site
+from graph_masker.spec import MAGNITUDE, Element
+from graph_masker.spec.structure import plain_structure
 
 
 def console(stderr: bool = False) -> Console:
@@ -33,13 +35,16 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Table:
-    """Returns one row per site: variable, op types, shape, entries, consumers and, where known, sparsity."""
+    """Returns one row per site: variable, op types, shape, entries, consumers and, where known, target and sparsity."""
     zeros = zeros or {}
     table = Table(title=f"{len(plan.sites)} sites, {plan.entries:,} entries", title_justify="left")
     table.add_column("variable", overflow="fold")
     table.add_column("op types")
     for heading in ("shape", "entries", "consumers"):
         table.add_column(heading, justify="right")
+    has_targets = any(site.pruning is not None for site in plan.sites)
+    if has_targets:
+        table.add_column("target", justify="right")
     if zeros:
         table.add_column("sparsity", justify="right")
     for site in plan.sites:
@@ -50,10 +55,33 @@ def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Ta
             f"{site.entries:,}",
             str(forward_consumers(site)),
         ]
+        if has_targets:
+            row.append(_target(site.pruning) if site.pruning is not None else "")
         if zeros:
             row.append(f"{zeros[site.variable] / site.entries:.4f}" if site.variable in zeros else "no mask")
         table.add_row(*row)
     return table
+
+
+def _target(pruning: Pruning) -> str:
+    """Returns the target, and whatever is not the usual: structure, criterion, group."""
+    words = [f"{pruning.target_sparsity:.4g}"]
+    if not isinstance(pruning.structure, Element):
+        words.append(_words(plain_structure(pruning.structure)))
+    if pruning.criterion != MAGNITUDE:
+        words.append(pruning.criterion)
+    if pruning.group is not None:
+        words.append(f"of group {pruning.group}")
+    return " ".join(words)
+
+
+def _words(plain: Any) -> str:
+    """Returns a structure's plain form as words: ``2:4``, ``block 4 x 1``, ``channel l2``."""
+    if isinstance(plain, str):
+        return plain
+    return " ".join(
+        f"{key} {' x '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in plain.items()
+    )
 
 
 def skips_table(plan: MaskPlan) -> Table:
