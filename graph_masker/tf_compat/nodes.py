@@ -10,7 +10,8 @@ from tensorflow.python.ops import resource_variable_ops, variables
 
 from graph_masker.tf_compat.functions import Function
 
-_NO_INLINE = attr_value_pb2.AttrValue(b=True)
+# A call runs as a whole, and nothing is inferred of its results: for that, TensorFlow would walk through the function.
+_CALL = dict.fromkeys(("_noinline", "_disable_call_shape_inference"), attr_value_pb2.AttrValue(b=True))
 
 
 class Nodes:
@@ -23,7 +24,8 @@ class Nodes:
         self._graph = graph
         self._contexts = (graph.as_default(), graph.control_dependencies(None), graph._mutation_lock())
         self._attributes: Dict[Any, bytes] = {}
-        self._places: Dict[str, Tuple[str, bytes]] = {}
+        # Kept with the graph: an op's place is asked for by several lists of nodes, and never changes.
+        self._places: Dict[str, Tuple[str, bytes]] = vars(graph).setdefault("_graph_masker_places", {})
         self._functions: Set[str] = set()
 
     def __enter__(self) -> "Nodes":
@@ -165,7 +167,7 @@ class Nodes:
         if function.name not in self._functions:
             function.add_to(self._graph)
             self._functions.add(function.name)
-        return list(self.add(name, function.name, inputs, like, after, _noinline=_NO_INLINE).outputs)
+        return list(self.add(name, function.name, inputs, like, after, **_CALL).outputs)
 
     def cast(self, name: str, value: Any, dtype: Any, like: Any) -> Any:
         """Adds a cast and returns its result."""
