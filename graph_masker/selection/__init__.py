@@ -1,7 +1,22 @@
 """What a mask keeps: exact and fast selection, as pure functions of tensors. They know neither variables nor plans."""
 
+from graph_masker.selection.blocks import Blocks
 from graph_masker.selection.counts import kept_units
-from graph_masker.selection.elements import Selected, select_entries
-from graph_masker.selection.pieces import Extent, extent_of
+from graph_masker.selection.patterns import NOfM
+from graph_masker.selection.pieces import Extent
+from graph_masker.selection.select import ELEMENTS, select
+from graph_masker.selection.structures import Channels, Elements, Selected, Structure, UnitStructure
 
-__all__ = ["Extent", "Selected", "extent_of", "kept_units", "select_entries"]
+__all__ = [
+    "ELEMENTS",
+    "Blocks",
+    "Channels",
+    "Elements",
+    "Extent",
+    "NOfM",
+    "Selected",
+    "Structure",
+    "UnitStructure",
+    "kept_units",
+    "select",
+]

@@ -22,7 +22,10 @@ _OVERLAP = 2  # Pieces that may be in work at once.
 
 
 class Extent(enum.Enum):
-    """How many scores there may be, which decides how they are searched. `LARGE` is right for any number."""
+    """How many scores there may be, which decides how they are searched.
+
+    `LARGE` is right for any number. The others are quicker for less: `SMALL` for some thousands, at least one.
+    """
 
     SMALL = "small"
     MEDIUM = "medium"
@@ -31,7 +34,7 @@ class Extent(enum.Enum):
 
 def extent_of(entries: Optional[int]) -> Extent:
     """Returns the quickest extent for so many scores; None where their number is not known."""
-    if entries is None or entries > PIECE:
+    if entries is None or not 0 < entries <= PIECE:
         return Extent.LARGE
     return Extent.MEDIUM if entries > _SMALL else Extent.SMALL
 

@@ -9,19 +9,19 @@ from typing import Any, Callable, NamedTuple, Tuple
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.selection import radix
+from graph_masker.selection import pieces, radix
 from graph_masker.selection.keys import Width, to_keys
-from graph_masker.selection.pieces import PIECE, Extent, Keys, array, loop, number_of_equal
+from graph_masker.selection.pieces import Keys, array, loop, number_of_equal
 
 # Keys that are few enough to be looked at: so many, or a sixteenth of all.
 _FEW_SHARE = 2
 
 # Size of the sample: at most so many, and one key of so many.
 _SAMPLE = 2**14
-_SAMPLE_SHARE = 48
+_SAMPLE_SHARE = 24
 
 # How far the k-th of the sample may be off, in standard deviations and in ranks.
-_DEVIATIONS = 4.0
+_DEVIATIONS = 3.0
 _RANKS = 4.0
 
 # Keys that are tested at once for whether one of them is in a range.
@@ -44,8 +44,6 @@ class Kth(NamedTuple):
 
 def kth(keys: Keys, kept: Any) -> Kth:
     """Returns the `kept`-th best key (from 1; int32 scalar)."""
-    if keys.extent is Extent.SMALL:
-        return kth_of(keys.all(), 0, kept, keys.width)
     low, high = _guess(keys, kept)
     found = between(keys, low, high, keys.size // _FEW_SHARE)
     above = found.above_low - tf.size(found.keys)
@@ -127,7 +125,7 @@ def between(keys: Keys, low: Any, high: Any, few: Any) -> Between:
 
 def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: Any) -> Any:
     """Adds up what `look` returns of pieces of rows, until it has returned more than `few` rows."""
-    size, step, width, zero, one = tf.shape(scores)[0], tf.constant(PIECE // _ROW), *map(tf.constant, (_ROW, 0, 1))
+    size, step, width, zero, one = tf.shape(scores)[0], tf.constant(pieces.PIECE // _ROW), *map(tf.constant, (_ROW, 0, 1))
     # One piece at least: nothing can be read of an array that nothing was written to.
     count = tf.maximum(1, (size - 1) // step + 1)
 

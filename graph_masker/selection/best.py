@@ -1,0 +1,49 @@
+"""The best of a vector of scores, exactly as many as asked for; of equal ones the first."""
+
+from typing import Any, NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+from graph_masker import tf_compat
+from graph_masker.selection.keys import from_key
+from graph_masker.selection.masks import mask_of, ones_until
+from graph_masker.selection.pieces import Extent, Keys
+from graph_masker.selection.search import kth
+
+
+class Best(NamedTuple):
+    """What `keep_best` kept.
+
+    Attributes:
+        mask: vector of ones for the keys that stay, zeros for the others.
+        lowest: score of the lowest that stays, a scalar; 0 where there are no keys.
+    """
+
+    mask: Any
+    lowest: Any
+
+
+def keep_best(keys: Keys, kept: Any, dtype: Any) -> Best:
+    """Keeps the `kept` best keys; of equal ones those of lowest index.
+
+    Args:
+        keys: vector.
+        kept: int32 scalar, from 1 to the number of keys; 0 where there are none.
+        dtype: of the mask.
+    """
+    if keys.extent is Extent.SMALL:
+        return _of_few(keys, kept, dtype)
+    with tf_compat.first_control_flow():
+        last = kth(keys, kept)
+        mask = mask_of(keys, last.key, kept - last.above, last.equal, dtype)
+        return Best(mask, from_key(tf.where(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed))
+
+
+def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:
+    """As `keep_best`, for one key or more, in few ops: they, not the keys, are what takes time."""
+    whole = keys.all()
+    key = tf_compat.nth_element(whole, tf.size(whole) - kept)
+    above = tf.reduce_sum(tf.maximum(tf.minimum(whole, key + 1), key) - key)
+    places = tf.where(tf.equal(whole, key))
+    stop = tf.cast(places[kept - tf.cast(above, tf.int32) - 1, 0], tf.int32) + 1
+    return Best(ones_until(whole, key, stop, keys.width, dtype), from_key(key, keys.signed))
