@@ -31,16 +31,18 @@ class Choices:
         settings = self._spec.for_weight(whole_name(candidate.variable))
         if settings.fixed:
             self._fixed.add(whole_name(candidate.variable))
-        structure = _applicable(settings.structure, candidate.shape if part is None else part.full_shape)
+        shape = candidate.shape if part is None else part.full_shape
+        structure = _applicable(settings.structure, shape)
         axes: Tuple[int, ...] = ()
         if not isinstance(structure, Element):
-            axes = self._axes(candidate, structure)
+            axes = self._axes(candidate, structure, shape)
         return Pruning(settings.target_sparsity, structure, settings.criterion, settings.group, axes)
 
-    def _axes(self, candidate: Candidate, structure: Structure) -> Tuple[int, ...]:
+    def _axes(self, candidate: Candidate, structure: Structure, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         if isinstance(structure, Block) and structure.matrices_only:
-            # As tf.contrib.model_pruning: rows and columns as they are stored.
-            return (-1,)
+            # As tf.contrib.model_pruning: rows and columns as they are stored, once axes of size 1 are dropped.
+            last = max(axis for axis, size in enumerate(shape) if size > 1)
+            return (last - len(shape),)
         axes = candidate.output_axes()
         if axes is None and self._strict:
             raise PlanError(

@@ -6,8 +6,7 @@ from typing import Any, Iterator, List, NamedTuple, Tuple
 import tensorflow.compat.v1 as tf
 
 from graph_masker import selection, tf_compat
-from graph_masker.engine.counting import ones_in
-from graph_masker.spec.structure import Structure
+from graph_masker.engine.counting import ones_in, units_in
 
 
 class Choice(NamedTuple):
@@ -16,11 +15,9 @@ class Choice(NamedTuple):
     Attributes:
         dtype: of mask and threshold.
         score_dtype: of the scores.
-        structure: what is pruned as one.
-        output_axes: see `plan.Pruning`.
-        rank: of the weight.
+        structure: what stays or goes as one.
         signed: whether the scores' signs count.
-        extent: how many units there may be.
+        extent: how much there may be to search.
         continues: whether a mask that is sparser than asked for stays so.
         decay: share of the previous threshold in the new one.
         averages: whether scores are sums to be divided by a count, and start anew.
@@ -28,9 +25,7 @@ class Choice(NamedTuple):
 
     dtype: Any
     score_dtype: Any
-    structure: Structure
-    output_axes: Tuple[int, ...]
-    rank: int
+    structure: selection.Structure
     signed: bool
     extent: selection.Extent
     continues: bool
@@ -54,20 +49,29 @@ def choosing(choice: Choice) -> tf_compat.Function:
 
     def graph_masker_select(scores: Any, sparsity: Any, *others: Any) -> Tuple[Any, Any, Any]:
         rest: Iterator[Any] = iter(others)
-        most = ones_in(next(rest)) if choice.continues else None
-        mask, threshold = selection.select_entries(
-            scores, sparsity, most, signed=choice.signed, dtype=choice.dtype, extent=choice.extent
+        most = units_in(next(rest), choice.structure) if choice.continues else None
+        mask, threshold = selection.select(
+            scores, sparsity, choice.structure, most, signed=choice.signed, dtype=choice.dtype, extent=choice.extent
         )
         if choice.decay:
-            # Term by term as tf.contrib.model_pruning has it.
-            threshold = tf.add_n([threshold * (1 - choice.decay), next(rest) * choice.decay])
-            mask = tf.cast(tf.abs(scores) >= threshold, choice.dtype)
+            mask, threshold = _smoothed(choice, scores, threshold, next(rest))
         if choice.averages:
             count = tf.cast(tf.maximum(next(rest), 1), choice.score_dtype)
             threshold = tf.cast(tf.cast(threshold, choice.score_dtype) / count, choice.dtype)
         return mask, threshold, ones_in(mask)
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)
+
+
+def _smoothed(choice: Choice, scores: Any, threshold: Any, previous: Any) -> Tuple[Any, Any]:
+    """Returns the mask of what lies above the smoothed threshold: a count of its own accord, as in contrib."""
+    assert isinstance(choice.structure, selection.UnitStructure), "a spec refuses n:m with threshold_decay"
+    # Term by term as tf.contrib.model_pruning has it.
+    smoothed = tf.add_n([threshold * (1 - choice.decay), previous * choice.decay])
+    units = choice.structure.scores(scores, choice.signed)
+    ranked = units if choice.signed else tf.abs(units)
+    stays = tf.cast(choice.structure.threshold(ranked) >= tf.cast(smoothed, ranked.dtype), choice.dtype)
+    return choice.structure.spread(stays, scores), smoothed
 
 
 @functools.lru_cache(maxsize=None)

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
+from graph_masker import selection
+
 _ROW = 2**20
 
 
@@ -15,3 +17,12 @@ def ones_in(mask: Any) -> Any:
     rows = tf.reduce_sum(tf.cast(tf.reshape(flat[:split], [-1, _ROW]), tf.float32), 1)
     rest = tf.reduce_sum(tf.cast(flat[split:], tf.float32))
     return tf.reduce_sum(tf.cast(rows, tf.int32)) + tf.cast(rest, tf.int32)
+
+
+def units_in(mask: Any, structure: selection.Structure) -> Any:
+    """Returns how many units a mask keeps, a ceiling for `selection.select`; for n:m the most of any group."""
+    if isinstance(structure, selection.NOfM):
+        return structure.most_of_group(mask)
+    if isinstance(structure, selection.UnitStructure) and not isinstance(structure, selection.Elements):
+        return tf.reduce_sum(tf.cast(structure.scores(mask, False) > 0, tf.int32))
+    return ones_in(mask)

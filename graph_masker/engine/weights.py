@@ -8,7 +8,7 @@ from graph_masker.criteria import Criterion
 from graph_masker.engine.choosing import Choice
 from graph_masker.errors import PlanError
 from graph_masker.plan import Pruning
-from graph_masker.spec import PruningSpec
+from graph_masker.spec import NM, Block, Channel, PruningSpec
 from graph_masker.surgery import MaskedVariable
 
 
@@ -62,19 +62,30 @@ def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulato
     criterion = criterion_of(parts[0].site)
     scores = tuple(_scores(part, criterion, accumulators) for part in parts)
     pruning = parts[0].site.pruning or Pruning(spec.target_sparsity)
+    shape = parts[0].site.shape if parts[0].site.part is None else parts[0].site.part.full_shape
+    structure = _structure(pruning).at(shape)
     choice = Choice(
         dtype=parts[0].weight.dtype.base_dtype,
         score_dtype=scores[0].dtype.base_dtype,
-        structure=pruning.structure,
-        output_axes=pruning.output_axes,
-        rank=len(parts[0].site.shape),
+        structure=structure,
         signed=criterion.signed,
-        extent=selection.extent_of(sum(part.site.entries for part in parts)),
+        extent=structure.extent(shape),
         continues=spec.continue_from_masks,
         decay=spec.threshold_decay,
         averages=criterion.averages,
     )
     return Weight(name, parts, _partitioned_axis(parts), scores, criterion, pruning, choice)
+
+
+def _structure(pruning: Pruning) -> selection.Structure:
+    structure, axes = pruning.structure, pruning.output_axes
+    if isinstance(structure, Block):
+        return selection.Blocks(structure.height, structure.width, structure.pooling, axes)
+    if isinstance(structure, NM):
+        return selection.NOfM(structure.n, structure.m, axes)
+    if isinstance(structure, Channel):
+        return selection.Channels(structure.norm, axes)
+    return selection.ELEMENTS
 
 
 def _scores(part: MaskedVariable, criterion: Criterion, accumulators: Accumulators) -> Any:

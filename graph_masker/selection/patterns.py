@@ -63,6 +63,13 @@ class NOfM(Structure):
             kept = tf.minimum(kept, tf.cast(most, tf.int32))
         return tf.minimum(tf.maximum(kept, self.n), self.m)
 
+    def most_of_group(self, mask: Any) -> Any:
+        """Returns the most entries that a mask of zeros and ones keeps of a group, an int32 scalar."""
+        matrix = tf.cast(to_matrix(mask, self.output_axes), tf.float32)
+        count, outputs = tf.unstack(tf.shape(matrix), 2)
+        filled = tf.pad(matrix, [[0, -count % self.m], [0, 0]])
+        return tf.cast(tf.reduce_max(tf.reduce_sum(tf.reshape(filled, [-1, self.m, outputs]), 1)), tf.int32)
+
     def select(self, entries: Any, request: Request) -> Selected:
         """See `Structure`; the ceiling counts entries of a group, and n is the floor."""
         kept, signed, dtype = self.kept(request.sparsity, request.most), request.signed, request.dtype

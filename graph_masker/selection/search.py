@@ -125,7 +125,11 @@ def between(keys: Keys, low: Any, high: Any, few: Any) -> Between:
 
 def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: Any) -> Any:
     """Adds up what `look` returns of pieces of rows, until it has returned more than `few` rows."""
-    size, step, width, zero, one = tf.shape(scores)[0], tf.constant(pieces.PIECE // _ROW), *map(tf.constant, (_ROW, 0, 1))
+    size, step, width, zero, one = (
+        tf.shape(scores)[0],
+        tf.constant(pieces.PIECE // _ROW),
+        *map(tf.constant, (_ROW, 0, 1)),
+    )
     # One piece at least: nothing can be read of an array that nothing was written to.
     count = tf.maximum(1, (size - 1) // step + 1)
 

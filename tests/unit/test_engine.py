@@ -13,7 +13,7 @@ from graph_masker.engine import NEVER, is_due
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.masker import Masker
 from graph_masker.schedule import kept_entries, sparsity_at, update_steps
-from graph_masker.selection import kept_units as kept_entries_tensor
+from graph_masker.selection import kept_units
 from graph_masker.spec import PruningSpec
 from tests.helpers.bits import assert_same_bits, differences
 from tests.helpers.running import initialize, single_threaded
@@ -134,7 +134,7 @@ def test_update_equals_the_reference_on_drawn_weights(bench: Bench, dtype: Any, 
 def test_kept_entries_agrees_between_graph_and_numpy(entries: int):
     with tf.Graph().as_default(), tf.Session() as session:
         sparsity = tf.placeholder(tf.float32, [])
-        kept = kept_entries_tensor(tf.constant(entries), sparsity)
+        kept = kept_units(tf.constant(entries), sparsity)
         for value in (0.0, 1e-7, 0.1, 0.5, 0.875, 0.9, 0.999, 0.9999999):
             assert session.run(kept, {sparsity: value}) == kept_entries(entries, value)
 
