@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.selection.keys import Width
 from graph_masker.selection import pieces
+from graph_masker.selection.keys import Width
 from graph_masker.selection.pieces import Keys, array, loop, position_of_equal
 
 
