@@ -11,20 +11,20 @@ def kept_units(units: Any, sparsity: Any, most: Optional[Any] = None, floor: int
     """Returns how many of some units stay: `schedule.kept_entries`, held between a floor and a ceiling.
 
     Args:
-        units: int32 tensor of any shape, numbers of units (entries, blocks, channels).
+        units: int32 or int64 tensor of any shape, numbers of units (entries, blocks, channels).
         sparsity: float32 scalar, fraction of zeros.
         most: int32 or int64, keep no more than this (what a restored mask keeps); None for no ceiling.
         floor: keep no fewer than this while there are as many, whatever `most` says.
         few: whether all numbers of units are known to be exact in float32.
 
     Returns:
-        int32 tensor shaped like `units`; at least 1, and 0 only of no units.
+        tensor like `units`; at least 1, and 0 only of no units.
     """
     density = 1.0 - sparsity
-    kept = tf.cast(tf.round(tf.cast(units, tf.float32) * density), tf.int32)
+    kept = tf.cast(tf.round(tf.cast(units, tf.float32) * density), units.dtype)
     if not few:
         double = tf.round(tf.cast(units, tf.float64) * tf.cast(density, tf.float64))
-        kept = tf.where(units <= FLOAT32_EXACT_ENTRIES, kept, tf.cast(double, tf.int32))
+        kept = tf.where(units <= FLOAT32_EXACT_ENTRIES, kept, tf.cast(double, units.dtype))
     if most is not None:
-        kept = tf.minimum(kept, tf.cast(most, tf.int32))
+        kept = tf.minimum(kept, tf.cast(most, units.dtype))
     return tf.minimum(tf.maximum(kept, max(1, floor)), units)

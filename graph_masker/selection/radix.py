@@ -62,6 +62,18 @@ def histogram(keys: Keys) -> Any:
     return keys.total(count, [2 * bins if keys.signed else bins])
 
 
+def lowest_of_bin(index: Any, width: Width, signed: bool) -> Any:
+    """Returns the lowest key that `histogram` counts in a bin."""
+    shift = first_shift(width)
+    leading = tf.cast(index - 2 ** (width.bits - 1 - shift) if signed else index, width.whole)
+    return tf.bitwise.left_shift(leading, tf.constant(shift, width.whole))
+
+
+def highest_of_bin(index: Any, width: Width, signed: bool) -> Any:
+    """Returns the highest key that `histogram` counts in a bin."""
+    return lowest_of_bin(index, width, signed) + (2 ** first_shift(width) - 1)
+
+
 def first_range(counts: Any, kept: Any, width: Width, signed: bool) -> Range:
     """Returns the range that holds the `kept`-th best key.
 
@@ -71,12 +83,8 @@ def first_range(counts: Any, kept: Any, width: Width, signed: bool) -> Range:
         width: of the keys.
         signed: whether keys may be below 0.
     """
-    shift = first_shift(width)
     index, above, inside = _bin_of(counts, kept)
-    bins = 2 ** (width.bits - 1 - shift)
-    leading = tf.cast(index - bins if signed else index, width.whole)
-    low = tf.bitwise.left_shift(leading, tf.constant(shift, width.whole))
-    return Range(low, tf.constant(shift), above, inside)
+    return Range(lowest_of_bin(index, width, signed), tf.constant(first_shift(width)), above, inside)
 
 
 def narrowed(keys: Keys, found: Range, kept: Any, few: Any) -> Range:

@@ -45,7 +45,7 @@ class Kth(NamedTuple):
 def kth(keys: Keys, kept: Any) -> Kth:
     """Returns the `kept`-th best key (from 1; int32 scalar)."""
     low, high = _guess(keys, kept)
-    found = between(keys, low, high, keys.size // _FEW_SHARE)
+    found = between(keys, low, high, keys.size // _FEW_SHARE, counted=True)
     above = found.above_low - tf.size(found.keys)
     is_below = kept > found.above_low
     is_found = found.complete & (above < kept) & tf.logical_not(is_below)
@@ -87,8 +87,8 @@ class Between(NamedTuple):
 
     Attributes:
         complete: bool scalar, False where too many keys were to look at; the rest says nothing then.
-        above_low: int32 scalar, how many keys lie above the lower one.
-        keys: those of them that do not lie above the upper one.
+        above_low: int32 scalar, how many keys lie above the lower one; 0 where this was not asked for.
+        keys: those that lie above the lower one and not above the upper one, in order.
     """
 
     complete: Any
@@ -96,9 +96,9 @@ class Between(NamedTuple):
     keys: Any
 
 
-def between(keys: Keys, low: Any, high: Any, few: Any) -> Between:
+def between(keys: Keys, low: Any, high: Any, few: Any, counted: bool = False) -> Between:
     """Finds the keys above `low` that do not lie above `high`; gives up beyond about `few` of them."""
-    one, axis, axes, width = tf.ones_like(low), tf.constant(1), tf.constant([0, 1]), tf.constant(_ROW)
+    one, axis, axes = tf.ones_like(low), tf.constant(1), tf.constant([0, 1])
     first = low + one
     half = tf.bitwise.right_shift(high, one) - tf.bitwise.right_shift(low, one)
     middle = first + half
@@ -106,21 +106,24 @@ def between(keys: Keys, low: Any, high: Any, few: Any) -> Between:
     scores = tf.reshape(tf.slice(keys.scores, [0], [rows * _ROW]), [-1, _ROW])
     rest = to_keys(tf.slice(keys.scores, [rows * _ROW], [-1]), keys.signed)
 
+    def count(part: Any, axes: Any) -> Any:
+        above_low = tf.maximum(tf.minimum(part, first), low) - low
+        return tf.cast(tf.reduce_sum(above_low, axes), tf.int32) if counted else tf.constant(0)
+
     def look(part: Any) -> Any:
         part = to_keys(part, keys.signed)
-        above_low = tf.reduce_sum(tf.maximum(tf.minimum(part, first), low) - low, axes)
         # A row has a key in the range if one is near its middle. That lets a key or two above the range pass, and
         # the difference may wrap around into it, so that each key of these rows is tested in the end.
         distance = tf.reduce_min(tf.abs(part - middle), axis)
-        return tf.cast(above_low, tf.int32), tf.gather_nd(part, tf.where(distance <= half))
+        return count(part, axes), tf.gather_nd(part, tf.where(distance <= half))
 
     if keys.is_large:
         complete, above_low, near = _look_by_pieces(scores, look, few // _ROW, keys.width.whole)
     else:
         complete, (above_low, near) = tf.constant(True), look(scores)
     near = tf.concat([tf.reshape(near, [-1]), rest], 0)
-    above_low += tf.reduce_sum(tf.cast(rest > low, tf.int32))
-    return Between(complete, above_low, tf.gather_nd(near, tf.where((near > low) & (near <= high))))
+    found = tf.gather_nd(near, tf.where((near > low) & (near <= high)))
+    return Between(complete, above_low + count(rest, axis - 1), found)
 
 
 def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: Any) -> Any:
@@ -149,7 +152,7 @@ def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: An
 
 
 def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
-    """Returns keys that the `kept`-th best very probably lies between, by a sample; it may be the upper, not the lower."""
+    """Returns two keys, by a sample. The `kept`-th best very probably lies above the first, and not above the second."""
     size = keys.size
     # Odd, so that a sample of a kernel meets all of its outputs.
     stride = tf.bitwise.bitwise_or(tf.maximum(size // _SAMPLE, _SAMPLE_SHARE), 1)

@@ -34,7 +34,7 @@ def scalar_summaries(tags: Sequence[str], values: Any) -> Any:
 
 
 def bincount(values: Any, bins: Any) -> Any:
-    """Returns how often each of 0 ... bins - 1 occurs in an int32 vector; more counts nowhere, and none may be below 0."""
+    """Returns how often each of 0 ... bins - 1 occurs in an int32 vector, which holds nothing below 0."""
     return gen_math_ops.bincount(values, bins, tf.constant([], tf.int32))
 
 

@@ -14,6 +14,11 @@ class Selected(NamedTuple):
     threshold: Any
 
 
+def selected(stays: Any, threshold: Any, weight: Any) -> Selected:
+    # There is no direct cast from bool to bfloat16.
+    return Selected(stays.astype(np.float32).astype(weight.dtype), np.asarray(threshold).astype(weight.dtype))
+
+
 def widened(weight: Any, signed: bool) -> Any:
     """Returns scores, half precision as float32: magnitudes, or the values themselves with +0 for -0."""
     wide = weight.astype(np.float64 if weight.dtype == np.float64 else np.float32)
@@ -128,8 +133,7 @@ def select(
     """Keeps the best units of one weight."""
     scores = units.scores(weight, signed)
     stays, lowest = best(scores, kept_units(len(scores), sparsity, most, floor))
-    mask = units.spread(stays, weight).astype(weight.dtype)
-    return Selected(mask, np.asarray(units.threshold(lowest)).astype(weight.dtype))
+    return selected(units.spread(stays, weight), units.threshold(lowest), weight)
 
 
 def select_n_of_m(
@@ -149,8 +153,7 @@ def select_n_of_m(
     for column in range(matrix.shape[1]):
         for start in range(0, matrix.shape[0], m):
             stays[start : start + m, column] = best(matrix[start : start + m, column], kept)[0]
-    mask = from_matrix(stays, weight, axes).astype(weight.dtype)
-    return Selected(mask, matrix[stays].min().astype(weight.dtype))
+    return selected(from_matrix(stays, weight, axes), matrix[stays].min(), weight)
 
 
 def select_together(
@@ -176,9 +179,6 @@ def select_together(
         stays[place][index] = True
     common = [-chosen[-1][0]] if chosen else []
     return [
-        Selected(
-            units.spread(kept, weight).astype(weight.dtype),
-            np.asarray(units.threshold(min(common + [values[kept].min()]))).astype(weight.dtype),
-        )
+        selected(units.spread(kept, weight), units.threshold(min([*common, values[kept].min()])), weight)
         for weight, values, kept in zip(weights, scores, stays)
     ]
