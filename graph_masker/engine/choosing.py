@@ -56,11 +56,15 @@ def choosing(choice: Choice) -> tf_compat.Function:
         if choice.decay:
             mask, threshold = _smoothed(choice, scores, threshold, next(rest))
         if choice.averages:
-            count = tf.cast(tf.maximum(next(rest), 1), choice.score_dtype)
-            threshold = tf.cast(tf.cast(threshold, choice.score_dtype) / count, choice.dtype)
+            threshold = averaged(threshold, next(rest), choice.score_dtype)
         return mask, threshold, ones_in(mask)
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)
+
+
+def averaged(threshold: Any, count: Any, dtype: Any) -> Any:
+    """Returns the average that a sum of so many stands for."""
+    return tf.cast(tf.cast(threshold, dtype) / tf.cast(tf.maximum(count, 1), dtype), threshold.dtype)
 
 
 def _smoothed(choice: Choice, scores: Any, threshold: Any, previous: Any) -> Tuple[Any, Any]:
@@ -79,6 +83,6 @@ def finiteness(dtype: Any) -> tf_compat.Function:
     """Returns a function scores -> whether all of them are finite."""
 
     def graph_masker_finite(scores: Any) -> Any:
-        return tf.reduce_all(tf.is_finite(tf.cast(scores, dtype if dtype != tf.bfloat16 else tf.float32)))
+        return selection.all_finite(scores)
 
     return tf_compat.as_function(graph_masker_finite, [dtype])

@@ -9,13 +9,14 @@ A tf.cond would do the same, but give every variable a Switch of its own.
 """
 
 import contextlib
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators
 from graph_masker.engine.gate import is_due, sparsity_tensor, weight_sparsity_tensor
+from graph_masker.engine.together import Group
 from graph_masker.engine.weights import Weight
 from graph_masker.engine.writing import Writer
 from graph_masker.spec import PruningSpec
@@ -55,18 +56,46 @@ def build_update(
             requested = sparsity_tensor(spec, due_step)
             sparsities = _sparsities(spec, requested, weights, due_step)
             count = None if accumulators.count is None else accumulators.count.read_value()
-        with tf_compat.Nodes(graph) as nodes:
-            writer = Writer(nodes, graph.unique_name("update"), due_step.op)
-            finite = writer.read(weights)
-        checked = _all_finite(finite, [weight.name for weight in weights])
-        with tf_compat.Nodes(graph) as nodes:
-            kept = nodes.stack(f"{writer.scope}/kept", writer.write(nodes, weights, sparsities, checked, count))
+        writer = Writer(tf_compat.Nodes(graph), graph.unique_name("update"), due_step.op, count)
+        kept = writer.stack("kept", _write(writer, weights, spec, sparsities))
         with graph.control_dependencies(writer.assigns):
             last = last_update.assign(due_step)
             reset = [] if count is None else [accumulators.count.assign(0)]
         with graph.control_dependencies([last, *reset, _log(due_step, requested, kept, weights)]):
             done = tf.identity(due_step)
         return tf.group(tf_compat.merge(idle_step, done), name="update_masks")
+
+
+def _write(writer: Writer, weights: Sequence[Weight], spec: PruningSpec, sparsities: Dict[float, Any]) -> List[Any]:
+    """Updates all weights; returns, for each, the number of entries that stay.
+
+    Nothing is written before all scores are known to be finite. A group finds that out of its own as it counts; the
+    first one can wait for the others, so that they are asked separately.
+    """
+    alone = [weight for weight in weights if weight.pruning.group is None]
+    groups: Dict[str, List[Weight]] = {}
+    for weight in weights:
+        if weight.pruning.group is not None:
+            groups.setdefault(weight.pruning.group, []).append(weight)
+        writer.read(weight)
+    together = list(groups.values())
+    first = together[0] if together else []
+    asked = [*alone, *(weight for group in together[1:] for weight in group)]
+    finite = [writer.finite(weight) for weight in asked]
+    checks: List[Any] = []
+
+    def check(of_first: Sequence[Any]) -> Any:
+        if not checks:
+            names = [weight.name for weight in (*asked, *first)]
+            checks.append(_all_finite(writer.stack("finite", [*finite, *of_first]), names))
+        return checks[0]
+
+    kept: List[Any] = []
+    for group in together:
+        sparsity = sparsities[group[0].pruning.target_sparsity]
+        kept.extend(Group(writer, group, check).write(sparsity, spec.max_sparsity))
+    kept.extend(writer.write(weight, sparsities[weight.pruning.target_sparsity], check(())) for weight in alone)
+    return kept
 
 
 def _sparsities(spec: PruningSpec, requested: Any, weights: Sequence[Weight], step: Any) -> Dict[float, Any]:

@@ -39,6 +39,12 @@ class Weight(NamedTuple):
         return self.parts[0]
 
     @property
+    def shape(self) -> Tuple[int, ...]:
+        """Of all parts together."""
+        part = self.first.site.part
+        return self.first.site.shape if part is None else part.full_shape
+
+    @property
     def entries(self) -> int:
         """Number of entries of all parts."""
         return sum(part.site.entries for part in self.parts)

@@ -1,6 +1,6 @@
 """Adds the ops that every weight's update is made of: read, check, select, assign."""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from graph_masker import tf_compat
 from graph_masker.engine.choosing import choosing, finiteness
@@ -13,92 +13,102 @@ class Writer:
     Attributes:
         assigns: the ops that write masks, thresholds and accumulators.
         scope: the name scope of all ops.
+        scores: what each weight is pruned by, once `read` has read it, by the weight's name.
+        count: int32 scalar, the steps that averages are taken over; None where nothing is averaged.
     """
 
-    def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any) -> None:
-        """Args: where to add ops, below which scope, and the op that runs only if masks are due."""
+    def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any, count: Optional[Any]) -> None:
+        """Args: where to add ops, below which scope, the op that runs only if masks are due, and `count`."""
         self.assigns: List[Any] = []
-        self._nodes = nodes
         self.scope = scope
+        self.scores: Dict[str, Any] = {}
+        self.count = count
+        self._nodes = nodes
         self._pivot = pivot
-        self._scores: Dict[str, Any] = {}
+        # By device, the last ops of the weight before: one at a time, so that memory is needed for one only.
+        self._before: Dict[str, List[Any]] = {}
 
-    def read(self, weights: Sequence[Weight]) -> Any:
-        """Reads the scores of all weights and returns a bool vector, whether those of each are finite."""
-        nodes, finite = self._nodes, []
-        for weight in weights:
-            reads = [
-                nodes.read(f"{scope}/read", scores, [self._pivot])
-                for scope, scores in zip(self._scopes(weight), weight.scores)
-            ]
-            scope, like = self._scopes(weight)[0], weight.first.weight.op
-            self._scores[weight.name] = whole = nodes.concat(f"{scope}/whole", reads, weight.axis, like)
-            finite.extend(nodes.call(f"{scope}/finite", finiteness(weight.choice.score_dtype), [whole], like))
-        return nodes.stack(f"{self.scope}/finite", finite)
+    def read(self, weight: Weight) -> None:
+        """Reads the scores of a weight."""
+        scopes = self._scopes(weight)
+        with self._nodes as nodes:
+            reads = [nodes.read(f"{scope}/read", item, [self._pivot]) for scope, item in zip(scopes, weight.scores)]
+            self.scores[weight.name] = nodes.concat(f"{scopes[0]}/whole", reads, weight.axis, weight.first.weight.op)
 
-    def write(
-        self,
-        nodes: tf_compat.Nodes,
-        weights: Sequence[Weight],
-        sparsities: Mapping[float, Any],
-        checked: Any,
-        count: Optional[Any],
+    def finite(self, weight: Weight) -> Any:
+        """Returns whether the scores of a weight are finite, a bool scalar."""
+        return self.call(weight, "finite", finiteness(weight.choice.score_dtype), [self.scores[weight.name]])[0]
+
+    def read_masks(self, weight: Weight) -> Any:
+        """Returns the mask that a weight has."""
+        scopes = self._scopes(weight)
+        with self._nodes as nodes:
+            masks = [nodes.read(f"{scope}/old", part.mask, [self._pivot]) for scope, part in zip(scopes, weight.parts)]
+            return nodes.concat(f"{scopes[0]}/whole_mask", masks, weight.axis, weight.first.weight.op)
+
+    def call(
+        self, weight: Weight, name: str, function: tf_compat.Function, inputs: Sequence[Any], after: Sequence[Any] = ()
     ) -> List[Any]:
-        """Selects what stays and assigns it; returns, per weight, the number of entries that do.
+        """Calls a function beside a weight and returns its results."""
+        scope = self._scopes(weight)[0]
+        with self._nodes as nodes:
+            return nodes.call(f"{scope}/{name}", function, inputs, weight.first.weight.op, after)
+
+    def turn(self, weight: Weight, checked: Any) -> List[Any]:
+        """Returns what the selection for a weight waits for: the check of all, and the weight before."""
+        return [checked, *self._before.get(weight.first.weight.op.device, ())]
+
+    def write(self, weight: Weight, sparsity: Any, checked: Any) -> Any:
+        """Selects what stays of a weight and assigns it; returns the number of entries that do, an int32 scalar.
 
         Args:
-            nodes: where to add ops.
-            weights: those that were read.
-            sparsities: by target.
+            weight: one that was read.
+            sparsity: float32 scalar, fraction of zeros.
             checked: the op that fails where scores are not finite.
-            count: int32 scalar, the steps that averages are taken over; None where nothing is averaged.
         """
-        self._nodes = nodes
-        # By device, the last ops of the weight before: one at a time, so that memory is needed for one only.
-        before: Dict[str, List[Any]] = {}
-        kept = []
-        for weight in weights:
-            device = weight.first.weight.op.device
-            sparsity = sparsities[weight.pruning.target_sparsity]
-            mask, threshold, number = self._select(weight, sparsity, count, [checked, *before.get(device, ())])
-            before[device] = self._assign(weight, mask, threshold)
-            self.assigns.extend(before[device])
-            kept.append(number)
+        choice, inputs = weight.choice, [self.scores[weight.name], sparsity]
+        if choice.continues:
+            inputs.append(self.read_masks(weight))
+        if choice.decay:
+            with self._nodes as nodes:
+                name = f"{self._scopes(weight)[0]}/old_threshold"
+                inputs.append(nodes.read(name, weight.first.threshold, [self._pivot]))
+        if choice.averages:
+            inputs.append(self.count)
+        mask, threshold, kept = self.call(weight, "select", choosing(choice), inputs, self.turn(weight, checked))
+        self.assign(weight, mask, threshold)
         return kept
 
-    def _select(self, weight: Weight, sparsity: Any, count: Optional[Any], after: Sequence[Any]) -> List[Any]:
-        nodes, choice, scopes = self._nodes, weight.choice, self._scopes(weight)
-        like, inputs = weight.first.weight.op, [self._scores[weight.name], sparsity]
-        if choice.continues:
-            masks = [nodes.read(f"{scope}/old", part.mask, [self._pivot]) for scope, part in zip(scopes, weight.parts)]
-            inputs.append(nodes.concat(f"{scopes[0]}/whole_mask", masks, weight.axis, like))
-        if choice.decay:
-            inputs.append(nodes.read(f"{scopes[0]}/old_threshold", weight.first.threshold, [self._pivot]))
-        if choice.averages:
-            inputs.append(count)
-        return nodes.call(f"{scopes[0]}/select", choosing(choice), inputs, like, after)
+    def assign(self, weight: Weight, mask: Any, threshold: Any) -> None:
+        """Writes mask and threshold of a weight; the next weight on its device waits for that."""
+        scopes = self._scopes(weight)
+        with self._nodes as nodes:
+            sizes = [part.site.shape[weight.axis] for part in weight.parts]
+            masks = nodes.split(f"{scopes[0]}/split", mask, sizes, weight.axis, weight.first.weight.op)
+            assigns = [
+                nodes.assign(f"{scope}/mask", part.mask, value)
+                for scope, part, value in zip(scopes, weight.parts, masks)
+            ]
+            assigns.append(nodes.assign(f"{scopes[0]}/threshold", weight.first.threshold, threshold))
+            if weight.choice.averages:
+                assigns.extend(self._reset(nodes, weight, assigns))
+        self._before[weight.first.weight.op.device] = assigns
+        self.assigns.extend(assigns)
 
-    def _assign(self, weight: Weight, mask: Any, threshold: Any) -> List[Any]:
-        nodes, scopes = self._nodes, self._scopes(weight)
-        sizes = [part.site.shape[weight.axis] for part in weight.parts]
-        masks = nodes.split(f"{scopes[0]}/split", mask, sizes, weight.axis, weight.first.weight.op)
-        assigns = [
-            nodes.assign(f"{scope}/mask", part.mask, value) for scope, part, value in zip(scopes, weight.parts, masks)
-        ]
-        assigns.append(nodes.assign(f"{scopes[0]}/threshold", weight.first.threshold, threshold))
-        if weight.choice.averages:
-            assigns.extend(self._reset(weight, assigns))
-        return assigns
-
-    def _reset(self, weight: Weight, after: Sequence[Any]) -> List[Any]:
+    def _reset(self, nodes: tf_compat.Nodes, weight: Weight, after: Sequence[Any]) -> List[Any]:
         """An average starts anew once it has been used."""
-        nodes, resets = self._nodes, []
+        resets = []
         for scope, accumulator in zip(self._scopes(weight), weight.scores):
             dtype, like = accumulator.dtype.base_dtype, accumulator.op
             value = nodes.read(f"{scope}/used", accumulator, after)
             zeros = nodes.add(f"{scope}/zeros", "ZerosLike", [value], like, T=dtype).outputs[0]
             resets.append(nodes.assign(f"{scope}/reset", accumulator, zeros))
         return resets
+
+    def stack(self, name: str, values: Sequence[Any]) -> Any:
+        """Returns a vector of scalars."""
+        with self._nodes as nodes:
+            return nodes.stack(f"{self.scope}/{name}", values)
 
     def _scopes(self, weight: Weight) -> List[str]:
         return [f"{self.scope}/{part.site.variable}" for part in weight.parts]

@@ -129,19 +129,21 @@ class Places(NamedTuple):
     left: Any
 
 
-def places(counts: Sequence[Any], sparsity: Any, least: Optional[Any] = None) -> Places:
+def places(counts: Sequence[Any], sparsity: Any, least: Optional[Any] = None, most: Optional[Any] = None) -> Places:
     """Finds the bins in which selection takes place.
 
     Args:
         counts: what `Member.count` returned, int32 [bins] of each weight.
         sparsity: float32 scalar, fraction of zeros among all units.
         least: int32 [weights], how many units each keeps whatever the others hold (at least 1); None for 1.
+        most: int64 scalar, keep no more units than this; None for no ceiling.
     """
     groups = tf.reshape(tf.stack(counts), [len(counts), -1, _GROUP])
     sums = tf.reduce_sum(groups, 2)
     units = tf.reduce_sum(sums, 1)
     floors = tf.minimum(tf.maximum(1, tf.ones_like(units) if least is None else least), units)
     kept = kept_units(tf.reduce_sum(tf.cast(units, tf.int64)), sparsity)
+    kept = kept if most is None else tf.minimum(kept, most)
     kept = tf.maximum(kept, tf.reduce_sum(tf.cast(floors, tf.int64)))
     rows = tf.range(len(counts))
 
@@ -208,6 +210,7 @@ def select_together(
     members: Sequence[Member],
     sparsity: Any,
     least: Optional[Any] = None,
+    most: Optional[Callable[[], Any]] = None,
     outline: Outline = _outlined,
     beside: Optional[Sequence[Callable[[], ContextManager[Any]]]] = None,
 ) -> Tuple[List[Selected], Any]:
@@ -221,6 +224,7 @@ def select_together(
         members: what is known of each.
         sparsity: float32 scalar, fraction of zeros among all units.
         least: int32 [weights], how many units of each stay in any case (at least 1); None for 1.
+        most: returns an int64 scalar, asked for when all weights have been counted: keep no more units than this.
         outline: makes graph functions; equal members share them.
         beside: a context per weight, in which what concerns this weight alone is built.
 
@@ -257,7 +261,7 @@ def select_together(
         return results
 
     scores, counts, finite = zip(*each("count", entries))
-    where = places(counts, sparsity, least)
+    where = places(counts, sparsity, least, most() if most is not None else None)
     place = tf.unstack(where.each, len(members))
     found, contenders = zip(*each("contend", scores, place))
     staying, common = shares(contenders, where, width)

@@ -111,6 +111,11 @@ def check_rules(spec: "PruningSpec") -> None:
         SpecError: the message names the rule, and says what to change.
     """
     _check_n_of_m("structure", spec, spec.structure)
+    if spec.allocation == GLOBAL and spec.threshold_decay:
+        raise SpecError(
+            "threshold_decay: expected none where allocation is global, whose threshold comes from an exact count, "
+            f"found {spec.threshold_decay:g}; leave it out or set allocation to uniform"
+        )
     first_of = {DEFAULT_GROUP: ("the spec", _ranking(_settings(spec, None)))}
     for rule, settings in rule_settings(spec):
         name = f"rules[{settings.rule}]"

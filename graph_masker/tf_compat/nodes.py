@@ -1,5 +1,6 @@
 """Many new ops: made through TensorFlow's C interface, at a fraction of what its Python functions take for each."""
 
+import contextlib
 from typing import Any, Dict, Iterable, List, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -17,25 +18,26 @@ _CALL = dict.fromkeys(("_noinline", "_disable_call_shape_inference"), attr_value
 class Nodes:
     """Adds ops to a graph: under the names that it is given, outside of every loop, cond, scope and dependency.
 
-    Use it as a context manager. An op that cannot be added as it is raises ValueError.
+    Use it as a context manager, as often as need be. An op that cannot be added as it is raises ValueError.
     """
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
-        self._contexts = (graph.as_default(), graph.control_dependencies(None), graph._mutation_lock())
+        self._open: List[contextlib.ExitStack] = []
         self._attributes: Dict[Any, bytes] = {}
         # Kept with the graph: an op's place is asked for by several lists of nodes, and never changes.
         self._places: Dict[str, Tuple[str, bytes]] = vars(graph).setdefault("_graph_masker_places", {})
         self._functions: Set[str] = set()
 
     def __enter__(self) -> "Nodes":
-        for context in self._contexts:
-            context.__enter__()
+        stack = contextlib.ExitStack()
+        for context in (self._graph.as_default(), self._graph.control_dependencies(None), self._graph._mutation_lock()):
+            stack.enter_context(context)
+        self._open.append(stack)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for context in reversed(self._contexts):
-            context.__exit__(*error)
+        self._open.pop().close()
 
     def add(
         self,
