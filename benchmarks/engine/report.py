@@ -26,7 +26,8 @@ nothing else: its load before this run was {load:.1f} (0.0 is a quiet one).
 - **One update** of all masks at {sparsity:.0%}, {rounds} of each, over normally distributed weights of the shapes that
   graph_masker masks in the net, without the net around them.
 - **Off schedule**: what an update that is not due adds to a run that only counts a step; contrib's in a run of its own.
-- **Ops**: in the graph, per weight, from the difference between {few} weights and all.
+- **Ops**: in the graph, per weight, from the difference between {few} weights and all; without summaries, of which
+  graph_masker's take one more per weight.
 - **Memory**: how far the resident memory of the process rises above what it was before an update that has run before,
   the highest of {updates}. The kernel counts it to a few hundred kB.
 """
