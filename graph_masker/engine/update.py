@@ -56,8 +56,9 @@ def build_update(
             requested = sparsity_tensor(spec, due_step)
             sparsities = _sparsities(spec, requested, weights, due_step)
             count = None if accumulators.count is None else accumulators.count.read_value()
-        writer = Writer(tf_compat.Nodes(graph), graph.unique_name("update"), due_step.op, count)
-        kept = writer.stack("kept", _write(writer, weights, spec, sparsities))
+        nodes = tf_compat.Nodes(graph)
+        writer = Writer(nodes, graph.unique_name("update"), due_step.op, count)
+        kept = writer.stack("kept", _write(nodes, writer, weights, spec, sparsities))
         with graph.control_dependencies(writer.assigns):
             last = last_update.assign(due_step)
             reset = [] if count is None else [accumulators.count.assign(0)]
@@ -66,7 +67,9 @@ def build_update(
         return tf.group(tf_compat.merge(idle_step, done), name="update_masks")
 
 
-def _write(writer: Writer, weights: Sequence[Weight], spec: PruningSpec, sparsities: Dict[float, Any]) -> List[Any]:
+def _write(
+    nodes: tf_compat.Nodes, writer: Writer, weights: Sequence[Weight], spec: PruningSpec, sparsities: Dict[float, Any]
+) -> List[Any]:
     """Updates all weights; returns, for each, the number of entries that stay.
 
     Nothing is written before all scores are known to be finite. A group finds that out of its own as it counts; the
@@ -77,11 +80,14 @@ def _write(writer: Writer, weights: Sequence[Weight], spec: PruningSpec, sparsit
     for weight in weights:
         if weight.pruning.group is not None:
             groups.setdefault(weight.pruning.group, []).append(weight)
-        writer.read(weight)
+    with nodes:
+        for weight in weights:
+            writer.read(weight)
     together = list(groups.values())
     first = together[0] if together else []
     asked = [*alone, *(weight for group in together[1:] for weight in group)]
-    finite = [writer.finite(weight) for weight in asked]
+    with nodes:
+        finite = [writer.finite(weight) for weight in asked]
     checks: List[Any] = []
 
     def check(of_first: Sequence[Any]) -> Any:
@@ -94,7 +100,9 @@ def _write(writer: Writer, weights: Sequence[Weight], spec: PruningSpec, sparsit
     for group in together:
         sparsity = sparsities[group[0].pruning.target_sparsity]
         kept.extend(Group(writer, group, check).write(sparsity, spec.max_sparsity))
-    kept.extend(writer.write(weight, sparsities[weight.pruning.target_sparsity], check(())) for weight in alone)
+    checked = check(())
+    with nodes:
+        kept.extend(writer.write(weight, sparsities[weight.pruning.target_sparsity], checked) for weight in alone)
     return kept
 
 

@@ -18,7 +18,7 @@ _CALL = dict.fromkeys(("_noinline", "_disable_call_shape_inference"), attr_value
 class Nodes:
     """Adds ops to a graph: under the names that it is given, outside of every loop, cond, scope and dependency.
 
-    Use it as a context manager, as often as need be. An op that cannot be added as it is raises ValueError.
+    Use it as a context manager, as often as need be; where it is open already, that changes nothing. An op that cannot be added as it is raises ValueError.
     """
 
     def __init__(self, graph: Any) -> None:
@@ -26,13 +26,14 @@ class Nodes:
         self._open: List[contextlib.ExitStack] = []
         self._attributes: Dict[Any, bytes] = {}
         # Kept with the graph: an op's place is asked for by several lists of nodes, and never changes.
-        self._places: Dict[str, Tuple[str, bytes]] = vars(graph).setdefault("_graph_masker_places", {})
+        self._places: Dict[Any, Tuple[str, bytes]] = vars(graph).setdefault("_graph_masker_places", {})
         self._functions: Set[str] = set()
 
     def __enter__(self) -> "Nodes":
-        stack = contextlib.ExitStack()
-        for context in (self._graph.as_default(), self._graph.control_dependencies(None), self._graph._mutation_lock()):
-            stack.enter_context(context)
+        stack, graph = contextlib.ExitStack(), self._graph
+        if not self._open:
+            for context in (graph.as_default(), graph.control_dependencies(None), graph._mutation_lock()):
+                stack.enter_context(context)
         self._open.append(stack)
         return self
 
@@ -84,11 +85,11 @@ class Nodes:
         return op
 
     def _place_of(self, op: Any) -> Tuple[str, bytes]:
-        if op.name not in self._places:
+        if op not in self._places:
             groups = attr_value_pb2.AttrValue()
             groups.list.s.extend(op.colocation_groups())
-            self._places[op.name] = (op.device, groups.SerializeToString())
-        return self._places[op.name]
+            self._places[op] = (op.device, groups.SerializeToString())
+        return self._places[op]
 
     def _serialized(self, value: Any) -> bytes:
         if isinstance(value, bytes):
