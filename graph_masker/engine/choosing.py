@@ -56,16 +56,19 @@ def choosing(choice: Choice) -> tf_compat.Function:
         rest: Iterator[Any] = iter(others)
         most = ones_in(next(rest)) if choice.continues else None
         mask, threshold = selection.select_entries(
-            scores, sparsity, most, signed=choice.signed, dtype=choice.dtype, extent=choice.extent
+            scores, sparsity, most, signed=choice.signed, dtype=choice.score_dtype, extent=choice.extent
         )
-        if choice.decay:
-            # Term by term as tf.contrib.model_pruning has it.
-            threshold = tf.add_n([threshold * (1 - choice.decay), next(rest) * choice.decay])
-            mask = tf.cast(tf.abs(scores) >= threshold, choice.dtype)
+        previous = tf.cast(next(rest), choice.score_dtype) if choice.decay else None
         if choice.averages:
+            # In the scores' own type: sums, and averages of squares, may be too small for half precision.
             count = tf.cast(tf.maximum(next(rest), 1), choice.score_dtype)
-            threshold = tf.cast(tf.cast(threshold, choice.score_dtype) / count, choice.dtype)
-        return mask, threshold, ones_in(mask)
+            scores, threshold = scores / count, threshold / count
+        if previous is not None:
+            # Term by term as tf.contrib.model_pruning has it.
+            threshold = tf.add_n([threshold * (1 - choice.decay), previous * choice.decay])
+            mask = tf.cast((scores if choice.signed else tf.abs(scores)) >= threshold, choice.dtype)
+        mask = tf.cast(mask, choice.dtype)
+        return mask, tf.cast(threshold, choice.dtype), ones_in(mask)
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)
 
