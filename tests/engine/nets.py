@@ -107,6 +107,7 @@ class Training:
         session: that it runs in.
         variables: of the graph, by name.
         step: the steps made.
+        train_op: what a step runs.
     """
 
     def __init__(self, graph: Any, train_op: Any, session: Any) -> None:
@@ -114,12 +115,12 @@ class Training:
         self.session = session
         self.variables = variables_by_name(graph)
         self.step = 0
-        self._train_op = train_op
+        self.train_op = train_op
 
     def run(self, *fetches: Any) -> List[Any]:
         """Makes a step, fetching other things in the same call."""
         self.step += 1
-        return self.session.run([*fetches, self._train_op], {"batch:0": batch_of(self.step)})[:-1]
+        return self.session.run([*fetches, self.train_op], {"batch:0": batch_of(self.step)})[:-1]
 
     def values(self) -> Values:
         """Returns all variables."""
