@@ -8,6 +8,7 @@ from graph_masker.criteria import Criterion
 from graph_masker.engine.choosing import Choice
 from graph_masker.errors import PlanError
 from graph_masker.plan import Pruning
+from graph_masker.schedule import falls
 from graph_masker.spec import PruningSpec
 from graph_masker.surgery import MaskedVariable
 
@@ -70,7 +71,7 @@ def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulato
         rank=len(parts[0].site.shape),
         signed=criterion.signed,
         extent=selection.extent_of(sum(part.site.entries for part in parts)),
-        continues=spec.continue_from_masks,
+        continues=spec.continue_from_masks and not falls(spec),
         decay=spec.threshold_decay,
         averages=criterion.averages,
     )
