@@ -34,11 +34,13 @@ class Accumulators:
     Attributes:
         variables: by the weight's name.
         count: how many training steps the averages are taken over, an int32 variable; None where nothing is averaged.
+        active: whether gradients are training's, so that they are added up.
     """
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: Any, active: bool = True) -> None:
         self.variables: Dict[str, Any] = {}
         self.count: Any = None
+        self.active = active
         self._graph = graph
 
     def masked(self, site: Site, product: Any, gradient: Any, name: str) -> Any:
@@ -52,7 +54,7 @@ class Accumulators:
         """
         mask, weight = product.inputs
         criterion = criterion_of(site)
-        if criterion.contribution is None:
+        if criterion.contribution is None or not self.active:
             return tf.multiply(gradient, mask, name=name)
         gradient = tf.convert_to_tensor(gradient)
         accumulator, is_first = self._accumulator(site, mask, criterion)

@@ -110,7 +110,8 @@ class Masker:
         self._last_update: Any = None
         # The products that this masker has added, by name.
         self.products: Dict[str, Site] = {}
-        self.accumulators = Accumulators(graph)
+        # Evaluation reads where training does not, and adds nothing up.
+        self.accumulators = Accumulators(graph, active=trainable_only)
         # None until gradients are watched: then the graph itself is to tell which ops are autodiff's.
         self._gradient_ops: Optional[Set[str]] = None
 

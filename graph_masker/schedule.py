@@ -52,6 +52,14 @@ def sparsities_at(spec: "PruningSpec", steps: Steps) -> Any:
     return np.where(at >= end, target, np.where(at >= begin, listed, np.float32(0.0)))
 
 
+def falls(spec: "PruningSpec") -> bool:
+    """Tells whether the requested sparsity ever becomes less, so that entries are to come back."""
+    if spec.schedule == POLYNOMIAL:
+        return spec.initial_sparsity > spec.target_sparsity
+    values = spec.values or ()
+    return any(after < before for before, after in zip(values, values[1:]))
+
+
 def weight_sparsity_at(spec: "PruningSpec", weight_target: float, step: int) -> float:
     """Returns the sparsity requested of a weight with a target of its own, at a global step."""
     return float(weight_sparsities_at(spec, weight_target, [step])[0])

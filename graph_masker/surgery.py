@@ -54,12 +54,13 @@ def apply_plan(
     if graph.finalized:
         raise SurgeryError("the graph is finalized; mask it before a session or a hook finalizes it")
     variables = {variable.op.name: variable for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
+    accumulators = accumulators or Accumulators(graph)
     for site in plan.sites:
         _check_site(graph, site, variables)
-        _check_criterion(site)
+        if accumulators.active:
+            _check_criterion(site)
     moved: List[Tuple[Any, int, Any]] = []
     collections = tf_compat.collections_of(graph, _COLLECTIONS)
-    accumulators = accumulators or Accumulators(graph)
     try:
         new = add_masks(graph, [site for site in plan.sites if not site.masked], variables)
         masked = tuple(

@@ -50,21 +50,22 @@ def choosing(choice: Choice) -> tf_compat.Function:
     def graph_masker_select(scores: Any, sparsity: Any, *others: Any) -> Tuple[Any, Any, Any]:
         rest: Iterator[Any] = iter(others)
         most = units_in(next(rest), choice.structure) if choice.continues else None
+        # In the scores' own type: sums, and averages of squares, may be too small for half precision.
+        dtype = choice.score_dtype
         mask, threshold = selection.select(
-            scores, sparsity, choice.structure, most, signed=choice.signed, dtype=choice.dtype, extent=choice.extent
+            scores, sparsity, choice.structure, most, signed=choice.signed, dtype=dtype, extent=choice.extent
         )
-        if choice.decay:
-            mask, threshold = _smoothed(choice, scores, threshold, next(rest))
+        previous = tf.cast(next(rest), dtype) if choice.decay else None
         if choice.averages:
-            threshold = averaged(threshold, next(rest), choice.score_dtype)
-        return mask, threshold, ones_in(mask)
+            count = tf.cast(tf.maximum(next(rest), 1), dtype)
+            threshold = threshold / count
+        if previous is not None:
+            averages = scores / count if choice.averages else scores
+            mask, threshold = _smoothed(choice, averages, threshold, previous)
+        mask = tf.cast(mask, choice.dtype)
+        return mask, tf.cast(threshold, choice.dtype), ones_in(mask)
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)
-
-
-def averaged(threshold: Any, count: Any, dtype: Any) -> Any:
-    """Returns the average that a sum of so many stands for."""
-    return tf.cast(tf.cast(threshold, dtype) / tf.cast(tf.maximum(count, 1), dtype), threshold.dtype)
 
 
 def _smoothed(choice: Choice, scores: Any, threshold: Any, previous: Any) -> Tuple[Any, Any]:
@@ -73,8 +74,8 @@ def _smoothed(choice: Choice, scores: Any, threshold: Any, previous: Any) -> Tup
     # Term by term as tf.contrib.model_pruning has it.
     smoothed = tf.add_n([threshold * (1 - choice.decay), previous * choice.decay])
     units = choice.structure.scores(scores, choice.signed)
-    ranked = units if choice.signed else tf.abs(units)
-    stays = tf.cast(choice.structure.threshold(ranked) >= tf.cast(smoothed, ranked.dtype), choice.dtype)
+    ranked = choice.structure.threshold(units if choice.signed else tf.abs(units))
+    stays = tf.cast(ranked >= tf.cast(smoothed, ranked.dtype), scores.dtype)
     return choice.structure.spread(stays, scores), smoothed
 
 

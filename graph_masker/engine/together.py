@@ -7,7 +7,6 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Sequence
 import tensorflow.compat.v1 as tf
 
 from graph_masker import selection, tf_compat
-from graph_masker.engine.choosing import averaged
 from graph_masker.engine.counting import ones_in, units_in
 from graph_masker.engine.weights import Weight
 from graph_masker.engine.writing import Writer
@@ -127,8 +126,11 @@ def _contending(member: selection.Member, types: Tuple[Any, ...]) -> tf_compat.F
 @functools.lru_cache(maxsize=None)
 def _finishing(member: selection.Member, averages: bool, types: Tuple[Any, ...]) -> tf_compat.Function:
     def graph_masker_finish(*inputs: Any) -> Tuple[Any, ...]:
-        chosen = member.finish(*inputs[: len(types)])
-        threshold = averaged(chosen.threshold, inputs[-1], member.dtype) if averages else chosen.threshold
-        return chosen.mask, threshold, ones_in(chosen.mask)
+        # In the scores' own type: sums, and averages of squares, may be too small for half precision.
+        chosen = member._replace(mask_dtype=member.dtype).finish(*inputs[: len(types)])
+        mask, threshold = tf.cast(chosen.mask, member.mask_dtype), chosen.threshold
+        if averages:
+            threshold = threshold / tf.cast(tf.maximum(inputs[-1], 1), member.dtype)
+        return mask, tf.cast(threshold, member.mask_dtype), ones_in(mask)
 
     return tf_compat.as_function(graph_masker_finish, [*types, *([tf.int32] if averages else [])])

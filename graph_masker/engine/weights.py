@@ -8,6 +8,7 @@ from graph_masker.criteria import Criterion
 from graph_masker.engine.choosing import Choice
 from graph_masker.errors import PlanError
 from graph_masker.plan import Pruning
+from graph_masker.schedule import falls
 from graph_masker.spec import NM, Block, Channel, PruningSpec
 from graph_masker.surgery import MaskedVariable
 
@@ -76,7 +77,7 @@ def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulato
         structure=structure,
         signed=criterion.signed,
         extent=structure.extent(shape),
-        continues=spec.continue_from_masks,
+        continues=spec.continue_from_masks and not falls(spec),
         decay=spec.threshold_decay,
         averages=criterion.averages,
     )

@@ -133,24 +133,38 @@ def train_masked_afterwards(
         return _record(model, graph, loss, [train_op, masker.update_op], [], initial)
 
 
-def train_hand_masked(model: Model, spec: PruningSpec, use_resource: bool = False) -> Recording:
-    """Trains the net made of masked layers; contrib's own update runs after each step. Names in it are ours."""
+def train_hand_masked(
+    model: Model, spec: PruningSpec, use_resource: bool = False, hparams: Optional[str] = None
+) -> Recording:
+    """Trains the net made of masked layers; contrib's own update runs after each step. Names in it are ours.
+
+    Args:
+        model: the net.
+        spec: the schedule.
+        use_resource: kind of the variables.
+        hparams: contrib's text, in place of the spec.
+    """
     with tf.Graph().as_default() as graph, _variables(use_resource):
         loss, train_op = _build(model, model.masked)
-        update = contribs_pruning(spec).conditional_mask_update_op()
+        pruning = contribs_pruning(spec) if hparams is None else contribs_pruning_of(hparams)
+        update = pruning.conditional_mask_update_op()
         theirs = _record(model, graph, loss, [train_op], [update], None)
         return Recording(_renamed(theirs.initial, model.names), [_renamed(s, model.names) for s in theirs.steps])
 
 
 def contribs_pruning(spec: PruningSpec) -> Any:
     """Returns contrib's Pruning with the schedule of a spec, for the default graph."""
-    hparams = model_pruning.get_pruning_hparams().parse(
+    return contribs_pruning_of(
         f"begin_pruning_step={spec.begin_step},end_pruning_step={spec.end_step},"
         f"pruning_frequency={spec.frequency},initial_sparsity={spec.initial_sparsity},"
         f"target_sparsity={spec.target_sparsity},sparsity_function_begin_step={spec.begin_step},"
         f"sparsity_function_end_step={spec.end_step},sparsity_function_exponent={spec.exponent}"
     )
-    return model_pruning.Pruning(hparams)
+
+
+def contribs_pruning_of(hparams: str) -> Any:
+    """Returns contrib's Pruning with the hyper-parameters of a text, for the default graph."""
+    return model_pruning.Pruning(model_pruning.get_pruning_hparams().parse(hparams))
 
 
 def _renamed(values: Values, names: Mapping[str, str]) -> Values:

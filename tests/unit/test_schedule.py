@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from graph_masker.errors import UsageError
 from graph_masker.schedule import (
+    falls,
     kept_entries,
     sparsities_at,
     sparsity_at,
@@ -163,3 +164,12 @@ def test_every_schedule_keeps_within_its_range_and_arrives(plain, target):
     assert own[-1] == np.float32(target)
     if spec.values is not None:
         assert asked[:-1].tobytes() == np.asarray(spec.values, np.float32).tobytes()
+
+
+def test_a_schedule_falls_where_it_asks_for_less_than_before():
+    assert not falls(PruningSpec(0.5, 0, 10, frequency=5))
+    assert not falls(PruningSpec(0.5, 0, 10, frequency=5, initial_sparsity=0.5))
+    assert falls(PruningSpec(0.5, 0, 10, frequency=5, initial_sparsity=0.6))
+    assert not falls(PruningSpec(0.5, 0, 10, frequency=5, schedule="constant"))
+    assert not falls(PruningSpec(0.5, 0, 10, frequency=5, schedule=(0.1, 0.1, 0.5)))
+    assert falls(PruningSpec(0.5, 0, 10, frequency=5, schedule=(0.1, 0.6, 0.5)))
