@@ -152,7 +152,7 @@ def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: An
 
 
 def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
-    """Returns two keys, by a sample. The `kept`-th best very probably lies above the first, and not above the second."""
+    """Returns two keys, by a sample: the `kept`-th best very likely lies above the first, and not above the second."""
     size = keys.size
     # Odd, so that a sample of a kernel meets all of its outputs.
     stride = tf.bitwise.bitwise_or(tf.maximum(size // _SAMPLE, _SAMPLE_SHARE), 1)
