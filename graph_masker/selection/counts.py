@@ -26,5 +26,10 @@ def kept_units(units: Any, sparsity: Any, most: Optional[Any] = None, floor: int
         double = tf.round(tf.cast(units, tf.float64) * tf.cast(density, tf.float64))
         kept = tf.where(units <= FLOAT32_EXACT_ENTRIES, kept, tf.cast(double, units.dtype))
     if most is not None:
-        kept = tf.minimum(kept, tf.cast(most, units.dtype))
+        kept = no_more(kept, most)
     return tf.minimum(tf.maximum(kept, max(1, floor)), units)
+
+
+def no_more(number: Any, most: Any) -> Any:
+    """Returns integers held below a ceiling, which may be more than their type can tell."""
+    return tf.cast(tf.minimum(tf.cast(number, tf.int64), tf.cast(most, tf.int64)), number.dtype)

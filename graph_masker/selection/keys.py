@@ -27,12 +27,12 @@ class Width(NamedTuple):
     @property
     def lowest(self) -> int:
         """The lowest integer: its bits are those of -0."""
-        return -(2 ** (self.bits - 1))
+        return -(1 << (self.bits - 1))
 
     @property
     def highest(self) -> int:
         """The highest integer; above every key."""
-        return 2 ** (self.bits - 1) - 1
+        return (1 << (self.bits - 1)) - 1
 
 
 SINGLE = Width(32, tf.float32, tf.int32, 0x3F800000)

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.errors import SpecError
 from graph_masker.selection import pieces
+from graph_masker.selection.counts import no_more
 from graph_masker.selection.keys import from_key, to_keys, width_of
 from graph_masker.selection.masks import as_mask, not_below
 from graph_masker.selection.matrix import OutputAxes, checked_axes, from_matrix, to_matrix
@@ -60,7 +61,7 @@ class NOfM(Structure):
         """
         kept = tf.cast(tf.round(float(self.m) * (1.0 - sparsity)), tf.int32)
         if most is not None:
-            kept = tf.minimum(kept, tf.cast(most, tf.int32))
+            kept = no_more(kept, most)
         return tf.minimum(tf.maximum(kept, self.n), self.m)
 
     def most_of_group(self, mask: Any) -> Any:

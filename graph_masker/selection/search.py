@@ -48,29 +48,38 @@ def kth(keys: Keys, kept: Any) -> Kth:
     found = between(keys, low, high, keys.size // _FEW_SHARE, counted=True)
     above = found.above_low - tf.size(found.keys)
     is_below = kept > found.above_low
-    is_found = found.complete & (above < kept) & tf.logical_not(is_below)
 
     def otherwise(scores: Any, kept: Any, low: Any, above_low: Any, is_below: Any) -> Kth:
-        # Many keys may equal the lower end of the range: the zeros of a weight that is sparse already.
-        same = Keys(scores, keys.signed, keys.extent)
-        copies = tf.cond(is_below, lambda: number_of_equal(same, low), lambda: 0)
-        return Kth(
-            *tf.cond(
-                is_below & (kept <= above_low + copies),
-                lambda: Kth(low, above_low, copies),
-                lambda: _by_counting(same, kept),
-            )
-        )
+        return _otherwise(Keys(scores, keys.signed, keys.extent), kept, low, above_low, is_below)
 
-    whole = keys.width.whole
-    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32, whole, tf.int32, tf.bool])
+    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32, keys.width.whole, tf.int32, tf.bool])
     return Kth(
         *tf.cond(
-            is_found,
-            lambda: kth_of(found.keys, above, kept, keys.width),
-            lambda: Kth(*rarely(keys.scores, kept, low, found.above_low, is_below & found.complete)),
+            found.complete & (above < kept) & tf.logical_not(is_below),
+            lambda: _among_found(found.keys, above, kept, keys.width),
+            lambda: Kth(*rarely(keys.scores, kept, low, found.above_low, found.complete & is_below)),
         )
     )
+
+
+def _otherwise(keys: Keys, kept: Any, low: Any, above_low: Any, is_below: Any) -> Kth:
+    # Many keys may equal the lower end of the range: the zeros of a weight that is sparse already.
+    equal = tf.cond(is_below, lambda: number_of_equal(keys, low), lambda: 0)
+    return Kth(
+        *tf.cond(
+            is_below & (kept <= above_low + equal),
+            lambda: _at_low_end(low, above_low, equal),
+            lambda: _by_counting(keys, kept),
+        )
+    )
+
+
+def _among_found(few: Any, above: Any, kept: Any, width: Width) -> Kth:
+    return kth_of(few, above, kept, width)
+
+
+def _at_low_end(low: Any, above_low: Any, equal: Any) -> Kth:
+    return Kth(low, above_low, equal)
 
 
 def kth_of(few: Any, above: Any, kept: Any, width: Width) -> Kth:
@@ -152,7 +161,7 @@ def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: An
 
 
 def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
-    """Returns two keys, by a sample. The `kept`-th best very probably lies above the first, and not above the second."""
+    """Returns two keys, by a sample: the `kept`-th best very likely lies above the first, and not above the second."""
     size = keys.size
     # Odd, so that a sample of a kernel meets all of its outputs.
     stride = tf.bitwise.bitwise_or(tf.maximum(size // _SAMPLE, _SAMPLE_SHARE), 1)

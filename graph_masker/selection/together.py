@@ -6,6 +6,7 @@ and each weight learns how many of its own stay. Per weight that is three calls 
 """
 
 import contextlib
+from dataclasses import dataclass
 from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -25,7 +26,8 @@ from graph_masker.selection.structures import Selected, UnitStructure
 _GROUP = 128
 
 
-class Member(NamedTuple):
+@dataclass(frozen=True)
+class Member:
     """What is known of a weight when the graph is built. Weights of equal members share their graph functions.
 
     Attributes:

@@ -1,0 +1,1 @@
+"""Selection against its reference, exactly."""

@@ -1,0 +1,164 @@
+"""Single entries: exact count, exact threshold, of equal scores the first."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graph_masker.schedule import kept_entries
+from graph_masker.selection import ELEMENTS, Extent, kept_units, search
+from tests.reference import selection as reference
+from tests.selection.running import (
+    DTYPES,
+    NEXT_TO_ONE,
+    PIECE,
+    SPARSITIES,
+    Selector,
+    mismatch,
+    normals,
+    selector,
+    weights,
+)
+
+# Every type with and without signs where there may be any number of entries; the short cuts for fewer have less to go
+# wrong by type.
+KINDS = [
+    *itertools.product(DTYPES, (False, True), (Extent.LARGE,)),
+    *itertools.product((tf.float32,), (False, True), (Extent.SMALL, Extent.MEDIUM)),
+    *itertools.product((tf.float64,), (False,), (Extent.SMALL, Extent.MEDIUM)),
+]
+
+
+def check(weight: Any, sparsity: float, most: Any = None, **kind: Any) -> Any:
+    dtype = tf.as_dtype(weight.dtype)
+    found = selector(ELEMENTS, dtype, **kind)(weight, sparsity, most)
+    signed = kind.get("signed", False)
+    assert not mismatch(found, reference.select(weight, sparsity, reference.Elements(), most, signed=signed))
+    return found
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_equals_the_reference(data: Any):
+    dtype, signed, extent = data.draw(st.sampled_from(KINDS))
+    weight, sparsity = data.draw(weights(dtype)), data.draw(SPARSITIES)
+    most = data.draw(st.none() | st.integers(0, weight.size))
+    check(weight, sparsity, most, signed=signed, extent=extent)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9, 0.999, NEXT_TO_ONE])
+def test_long_vectors(dtype: Any, sparsity: float):
+    # Half precision has many equal entries here, the others none.
+    check(normals([2500], dtype=dtype), sparsity)
+
+
+TRICKY = {
+    "all zero": lambda n: np.zeros(n),
+    "all equal": lambda n: np.full(n, -0.5),
+    "mostly zero": lambda n: normals(n) * (normals(n, seed=1) > 1.3),
+    "few values": lambda n: np.round(normals(n) * 4) / 4,
+    "sorted": lambda n: np.sort(normals(n)),
+    "in one power of two": lambda n: 1 + 1e-4 * normals(n),
+    "denormals": lambda n: 1e-42 * normals(n),
+    "huge": lambda n: np.clip(1e38 * normals(n), -3e38, 3e38),
+    "two values": lambda n: np.where(normals(n) > 0, 0.5, -0.25),
+    # What a sample of every 25th entry sees is not what the others are, either way.
+    "a sample misled upward": lambda n: np.where(np.arange(n) % 25 == 0, 100, 1) * normals(n),
+    "a sample misled downward": lambda n: np.where(np.arange(n) % 25 == 0, 0.01, 1) * normals(n),
+}
+
+
+@pytest.mark.parametrize("extent", list(Extent), ids=lambda extent: extent.value)
+@pytest.mark.parametrize("kind", list(TRICKY))
+def test_tricky_distributions(kind: str, extent: Extent):
+    weight = TRICKY[kind](3000).astype(np.float32)
+    for sparsity in (0.0, 0.5, 0.89, 0.9, 0.91, 0.99, NEXT_TO_ONE):
+        for signed in (False, True):
+            check(weight, sparsity, signed=signed, extent=extent)
+
+
+# Where the k-th best of each of these is found at sparsity 0.5: in what a guess collects, at its lower end, by counting.
+@pytest.mark.parametrize(
+    "kind, way",
+    [
+        ("sorted", "_among_found"),
+        ("mostly zero", "_at_low_end"),
+        ("all equal", "_at_low_end"),
+        ("a sample misled upward", "_by_counting"),
+        ("a sample misled downward", "_by_counting"),
+    ],
+)
+def test_each_way_to_the_kth_is_taken(monkeypatch: Any, kind: str, way: str):
+    weight = TRICKY[kind](3000).astype(np.float32)
+    expected = reference.select(weight, 0.5, reference.Elements())
+    for broken in ("_among_found", "_at_low_end", "_by_counting"):
+        with monkeypatch.context() as patch:
+            patch.setattr(search, broken, lambda *_: search.Kth(tf.constant(7), tf.constant(0), tf.constant(0)))
+            found = Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5)
+        assert bool(mismatch(found, expected)) == (broken == way), broken
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
+def test_sparsity_zero_keeps_all_and_next_to_one_keeps_one(dtype: Any):
+    weight = normals([3, 5, 7], dtype=dtype)
+    assert check(weight, 0.0)["mask"].astype(np.float32).all()
+    assert check(weight, NEXT_TO_ONE)["mask"].astype(np.float32).sum() == 1
+
+
+def test_no_entries_at_all():
+    for shape in ([0], [3, 0, 2]):
+        found = selector(ELEMENTS)(np.zeros(shape, np.float32), 0.5)
+        assert found["mask"].shape == tuple(shape)
+        assert found["threshold"] == 0
+
+
+def test_no_more_than_a_restored_mask_keeps():
+    weight = normals([100])
+    for most, kept in ((0, 1), (1, 1), (20, 20), (50, 50), (60, 50), (2**40, 50)):
+        assert check(weight, 0.5, most)["mask"].sum() == kept
+
+
+@pytest.mark.parametrize("units", [1, 5, 2**24, 2**24 + 1, 25_557_032, 2**31 - 1])
+def test_counts_agree_with_the_schedule(units: int):
+    with tf.Graph().as_default(), tf.Session() as session:
+        sparsity = tf.placeholder(tf.float32, [])
+        kept = [kept_units(tf.constant(units, dtype), sparsity) for dtype in (tf.int32, tf.int64)]
+        for value in (0.0, 1e-7, 0.1, 0.5, 0.875, 0.9, 0.999, 0.9999999):
+            assert session.run(kept, {sparsity: value}) == [kept_entries(units, value)] * 2
+
+
+def test_counts_keep_to_floor_and_ceiling():
+    with tf.Graph().as_default(), tf.Session() as session:
+        half = tf.constant(0.5)
+        units = tf.constant([0, 1, 10, 100])
+        assert list(session.run(kept_units(units, half))) == [0, 1, 5, 50]
+        assert list(session.run(kept_units(units, half, floor=8))) == [0, 1, 8, 50]
+        assert list(session.run(kept_units(units, half, most=tf.constant(7)))) == [0, 1, 5, 7]
+        assert list(session.run(kept_units(units, half, most=tf.constant(3), floor=4))) == [0, 1, 4, 4]
+
+
+def test_comparison_sees_every_kind_of_mistake():
+    weight = np.array([0.5, -1.0, 0.5, -0.5, 2.0, 0.25, 0.5], np.float32)
+    expected = reference.select(weight, 0.43, reference.Elements())
+    assert list(expected.mask) == [1, 1, 1, 0, 1, 0, 0]
+    assert not mismatch(selector(ELEMENTS)(weight, 0.43), expected)
+    later_tie = np.array([1, 1, 0, 1, 1, 0, 0], np.float32)
+    one_more = np.array([1, 1, 1, 1, 1, 0, 0], np.float32)
+    for mask in (later_tie, one_more, expected.mask.astype(np.float64), expected.mask.reshape(1, 7)):
+        assert mismatch(expected._replace(mask=mask), expected)
+    for threshold in (np.nextafter(np.float32(0.5), np.float32(1)), np.float64(0.5), np.float32(-0.5)):
+        assert mismatch(expected._replace(threshold=threshold), expected)
+    assert mismatch(selector(ELEMENTS)(weight, 0.6), expected)
+
+
+def test_a_threshold_of_zero_has_no_sign():
+    weight = np.array([-0.0, 0.0, -0.0, 1.0], np.float32)
+    for signed in (False, True):
+        found = check(weight, 0.5, signed=signed)
+        assert not np.signbit(found["threshold"])
+        assert list(found["mask"]) == [1, 0, 0, 1]
