@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from dataclasses import replace
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -127,7 +128,7 @@ def _contending(member: selection.Member, types: Tuple[Any, ...]) -> tf_compat.F
 def _finishing(member: selection.Member, averages: bool, types: Tuple[Any, ...]) -> tf_compat.Function:
     def graph_masker_finish(*inputs: Any) -> Tuple[Any, ...]:
         # In the scores' own type: sums, and averages of squares, may be too small for half precision.
-        chosen = member._replace(mask_dtype=member.dtype).finish(*inputs[: len(types)])
+        chosen = replace(member, mask_dtype=member.dtype).finish(*inputs[: len(types)])
         mask, threshold = tf.cast(chosen.mask, member.mask_dtype), chosen.threshold
         if averages:
             threshold = threshold / tf.cast(tf.maximum(inputs[-1], 1), member.dtype)

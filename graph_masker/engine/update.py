@@ -121,8 +121,7 @@ def _all_finite(finite: Any, names: Sequence[str]) -> Any:
     """
     where = tf.gather_nd(tf.constant(list(names)), tf.where_v2(tf.logical_not(finite)))
     message = "graph_masker: the values by which weights are pruned are not finite (NaN or Inf); no mask was changed:"
-    with tf_compat.first_control_flow():
-        return tf.Assert(tf.reduce_all(finite), [message, where], summarize=20)
+    return tf_compat.failing_unless(tf.reduce_all(finite), [message, where])
 
 
 def _log(step: Any, requested: Any, kept: Any, weights: Sequence[Weight]) -> Any:

@@ -18,7 +18,8 @@ _CALL = dict.fromkeys(("_noinline", "_disable_call_shape_inference"), attr_value
 class Nodes:
     """Adds ops to a graph: under the names that it is given, outside of every loop, cond, scope and dependency.
 
-    Use it as a context manager, as often as need be; where it is open already, that changes nothing. An op that cannot be added as it is raises ValueError.
+    Use it as a context manager, as often as need be; where it is open already, that changes nothing. An op that cannot
+    be added as it is raises ValueError.
     """
 
     def __init__(self, graph: Any) -> None:

@@ -23,6 +23,11 @@ def nth_element(values: Any, n: Any) -> Any:
     return nn_ops.nth_element(values, n)
 
 
+def failing_unless(condition: Any, words: Sequence[Any]) -> Any:
+    """Returns an op that fails with a message of some tensors, up to 20 entries of each, unless a condition holds."""
+    return gen_logging_ops._assert(condition, [tf.convert_to_tensor(word) for word in words], 20, name="Assert")
+
+
 def scalar_summaries(tags: Sequence[str], values: Any) -> Any:
     """Returns a summary of many scalars, by one op.
 

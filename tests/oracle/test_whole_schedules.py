@@ -31,6 +31,10 @@ EQUAL = {
     "sparsity_function_begin_step=12,sparsity_function_end_step=120,target_sparsity=0.75",
     "linear": "begin_pruning_step=10,sparsity_function_exponent=1,target_sparsity=0.9",
     "every step": "begin_pruning_step=1,pruning_frequency=1,sparsity_function_end_step=77,target_sparsity=0.9",
+    "blocks, averaged": "block_height=4,block_width=3,begin_pruning_step=10,target_sparsity=0.7",
+    "blocks, the highest": "block_height=1,block_width=4,block_pooling_function=MAX,begin_pruning_step=10",
+    "blocks by a map": "block_dims_map=[dense:5x1,logits:2x-1],begin_pruning_step=10,target_sparsity=0.75,"
+    "threshold_decay=0.2",
     "all at once": "begin_pruning_step=9,end_pruning_step=114,pruning_frequency=7,sparsity_function_begin_step=3,"
     "sparsity_function_end_step=101,sparsity_function_exponent=2,initial_sparsity=0.05,target_sparsity=0.8,"
     "threshold_decay=0.6,weight_sparsity_map=[conv/:0.5,dense:0.65]",
