@@ -66,7 +66,10 @@ def choosing(choice: Choice) -> tf_compat.Function:
         if previous is not None:
             # Term by term as tf.contrib.model_pruning has it.
             threshold = tf.add_n([threshold * (1 - choice.decay), previous * choice.decay])
-            mask = tf.cast((scores if choice.signed else tf.abs(scores)) >= threshold, choice.dtype)
+            ranks = scores if choice.signed else tf.abs(scores)
+            # A threshold that lags above all scores would end the weight; its best entry stays.
+            threshold = tf.where(tf.size(ranks) > 0, tf.minimum(threshold, tf.reduce_max(ranks)), threshold)
+            mask = tf.cast(ranks >= threshold, choice.dtype)
         mask = tf.cast(mask, choice.dtype)
         return mask, tf.cast(threshold, choice.dtype), ones_in(mask)
 

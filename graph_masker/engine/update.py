@@ -20,6 +20,9 @@ from graph_masker.engine.weights import Weight
 from graph_masker.engine.writing import Writer
 from graph_masker.spec import PruningSpec
 
+# The op that updates all masks, if they are due.
+UPDATE = "model_pruning/update_masks"
+
 
 def build_update(
     graph: Any,
@@ -56,7 +59,7 @@ def build_update(
             sparsities = _sparsities(spec, requested, weights, due_step)
             count = None if accumulators.count is None else accumulators.count.read_value()
         with tf_compat.Nodes(graph) as nodes:
-            writer = Writer(nodes, graph.unique_name("update"), due_step.op)
+            writer = Writer(nodes, tf_compat.free_scope(graph, "update"), due_step.op)
             finite = writer.read(weights)
         checked = _all_finite(finite, [weight.name for weight in weights])
         with tf_compat.Nodes(graph) as nodes:
@@ -66,7 +69,7 @@ def build_update(
             reset = [] if count is None else [accumulators.count.assign(0)]
         with graph.control_dependencies([last, *reset, _log(due_step, requested, kept, weights)]):
             done = tf.identity(due_step)
-        return tf.group(tf_compat.merge(idle_step, done), name="update_masks")
+        return tf.group(tf_compat.merge(idle_step, done), name=UPDATE.rpartition("/")[2])
 
 
 def _sparsities(spec: PruningSpec, requested: Any, weights: Sequence[Weight], step: Any) -> Dict[float, Any]:
