@@ -65,6 +65,24 @@ class Accumulators:
         with tf.control_dependencies(added):
             return tf.multiply(gradient, mask, name=name)
 
+    def of(self, site: Site) -> Any:
+        """Returns the variable that a site's criterion adds up in; None where no gradient was shown to it.
+
+        Where an earlier masker of the graph was shown it, or that of a graph that was exported, its variable goes on.
+        """
+        criterion = criterion_of(site)
+        if site.variable not in self.variables and site.masked:
+            found = self._known(accumulator_of(site.mask, criterion.name))
+            count = self._known(COUNT) if criterion.averages else None
+            if found is not None and (count is not None or not criterion.averages):
+                self.variables[site.variable] = found
+                self.count = count if self.count is None else self.count
+        return self.variables.get(site.variable)
+
+    def _known(self, name: str) -> Any:
+        variables = self._graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+        return next((variable for variable in variables if variable.op.name == name), None)
+
     def _accumulator(self, site: Site, mask: Any, criterion: Criterion) -> Tuple[Any, bool]:
         """Returns a site's accumulator, and whether it is the first that is averaged: that one counts the steps."""
         is_first = criterion.averages and self.count is None
@@ -86,9 +104,9 @@ class Accumulators:
     def _variable(
         self, nodes: tf_compat.Nodes, name: str, dtype: Any, shape: Tuple[int, ...], is_resource: bool, like: Any
     ) -> Any:
-        for variable in self._graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
-            if variable.op.name == name:
-                return variable
+        known = self._known(name)
+        if known is not None:
+            return known
         scope = f"{name}/Initializer/zeros"
         dims = nodes.constant(f"{scope}/shape", tf.int32, shape, [len(shape)], like)
         zero = nodes.constant(f"{scope}/value", dtype, [0], [], like)

@@ -9,13 +9,13 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators
-from graph_masker.engine import add_summaries, build_update, last_update_step, weights_of
+from graph_masker.engine import UPDATE, add_summaries, build_update, last_update_step, weights_of
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.planning import make_plan
 from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
-from graph_masker.surgery import MaskedVariable, apply_plan, changes, mask_body
+from graph_masker.surgery import MaskedVariable, apply_plan, changes, check_criterion, mask_body
 from graph_masker.verify import originals_of, verify_masked, verify_view
 from rewriters import DEFAULT_RULES, Rule
 
@@ -226,6 +226,9 @@ class Masker:
             name = variables[candidate.variable]
             candidates.append(replace(candidate, variable=name, existing=masks.get(name)))
         plan = make_plan(outer, Findings(tuple(candidates), ()), self.spec, self._rules, False, self._trainable_only)
+        for site in plan.sites:
+            if self.accumulators.active:
+                check_criterion(site, "a function body")
         # The mask is made outside, beside its weight; the reads are the body's.
         outside = MaskPlan(
             tuple(replace(site, reads=(), copies=(), gathers=(), consumers=()) for site in plan.sites), ()
@@ -243,6 +246,10 @@ class Masker:
         """
         if not self._masked:
             raise PlanError("no weight is masked, so there is nothing to update")
+        if tf_compat.has_op(self.graph, UPDATE) and self.update_op is None:
+            tf.logging.warning(
+                "graph_masker: the graph has a mask update already, '%s'; run that or the new one, never both", UPDATE
+            )
         global_step = tf.train.get_global_step(self.graph)
         if global_step is None:
             raise UsageError(

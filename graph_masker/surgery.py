@@ -57,8 +57,9 @@ def apply_plan(
     accumulators = accumulators or Accumulators(graph)
     for site in plan.sites:
         _check_site(graph, site, variables)
-        if accumulators.active:
-            _check_criterion(site)
+        inside = [read.tensor for read in site.reads if not read.shared]
+        if accumulators.active and inside:
+            check_criterion(site, f"'{inside[0]}'")
     moved: List[Tuple[Any, int, Any]] = []
     collections = tf_compat.collections_of(graph, _COLLECTIONS)
     try:
@@ -108,16 +109,22 @@ def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
                 raise SurgeryError(f"{op}: expected input {index} to be '{read.tensor}', found '{found}'; plan anew")
 
 
-def _check_criterion(site: Site) -> None:
+def check_criterion(site: Site, where: str) -> None:
+    """Raises where a criterion does not get to see all of a weight's gradient.
+
+    Args:
+        site: a weight that is read within a loop, a cond or a function body.
+        where: that read, for the message.
+
+    Raises:
+        SurgeryError: its criterion needs the gradient.
+    """
     criterion = criterion_of(site)
-    if criterion.contribution is None:
-        return
-    for read in site.reads:
-        if not read.shared:
-            raise SurgeryError(
-                f"{site.variable}: criterion {criterion.name} needs its gradient outside of loops and conds, but "
-                f"'{read.tensor}' is read inside one; give it criterion magnitude by a rule, or exclude it"
-            )
+    if criterion.contribution is not None:
+        raise SurgeryError(
+            f"{site.variable}: criterion {criterion.name} needs its gradient outside of loops, conds and function "
+            f"bodies, but it is read inside one ({where}); give it criterion magnitude by a rule, or exclude it"
+        )
 
 
 def _known(graph: Any, site: Site, variables: Dict[str, Any]) -> Masked:

@@ -75,6 +75,9 @@ def _smoothed(choice: Choice, scores: Any, threshold: Any, previous: Any) -> Tup
     smoothed = tf.add_n([threshold * (1 - choice.decay), previous * choice.decay])
     units = choice.structure.scores(scores, choice.signed)
     ranked = choice.structure.threshold(units if choice.signed else tf.abs(units))
+    # A threshold that lags above all scores would end the weight; its best unit stays.
+    highest = tf.cast(tf.reduce_max(ranked), smoothed.dtype)
+    smoothed = tf.where_v2(tf.size(ranked) > 0, tf.minimum(smoothed, highest), smoothed)
     stays = tf.cast(ranked >= tf.cast(smoothed, ranked.dtype), scores.dtype)
     return choice.structure.spread(stays, scores), smoothed
 

@@ -26,7 +26,7 @@ def add_summaries(graph: Any, weights: Sequence[Weight], spec: PruningSpec, glob
     """
     with graph.as_default(), graph.control_dependencies(None), graph.name_scope("model_pruning/"):
         with tf_compat.Nodes(graph) as nodes:
-            scope = graph.unique_name("summaries")
+            scope = tf_compat.free_scope(graph, "summaries")
             counts, thresholds = [], []
             for weight in weights:
                 name, like = f"{scope}/{weight.name}", weight.first.weight.op

@@ -21,6 +21,9 @@ from graph_masker.engine.weights import Weight
 from graph_masker.engine.writing import Writer
 from graph_masker.spec import PruningSpec
 
+# The op that updates all masks, if they are due.
+UPDATE = "model_pruning/update_masks"
+
 
 def build_update(
     graph: Any,
@@ -57,14 +60,14 @@ def build_update(
             sparsities = _sparsities(spec, requested, weights, due_step)
             count = None if accumulators.count is None else accumulators.count.read_value()
         nodes = tf_compat.Nodes(graph)
-        writer = Writer(nodes, graph.unique_name("update"), due_step.op, count)
+        writer = Writer(nodes, tf_compat.free_scope(graph, "update"), due_step.op, count)
         kept = writer.stack("kept", _write(nodes, writer, weights, spec, sparsities))
         with graph.control_dependencies(writer.assigns):
             last = last_update.assign(due_step)
             reset = [] if count is None else [accumulators.count.assign(0)]
         with graph.control_dependencies([last, *reset, _log(due_step, requested, kept, weights)]):
             done = tf.identity(due_step)
-        return tf.group(tf_compat.merge(idle_step, done), name="update_masks")
+        return tf.group(tf_compat.merge(idle_step, done), name=UPDATE.rpartition("/")[2])
 
 
 def _write(

@@ -98,12 +98,13 @@ def _structure(pruning: Pruning) -> selection.Structure:
 def _scores(part: MaskedVariable, criterion: Criterion, accumulators: Accumulators) -> Any:
     if criterion.contribution is None:
         return part.weight
-    if part.site.variable not in accumulators.variables:
+    scores = accumulators.of(part.site)
+    if scores is None:
         raise PlanError(
             f"{part.site.variable}: criterion {criterion.name} needs its gradient, found none that was built while "
             "masking was on; give it criterion magnitude by a rule, or exclude it"
         )
-    return accumulators.variables[part.site.variable]
+    return scores
 
 
 def _partitioned_axis(parts: Sequence[MaskedVariable]) -> int:

@@ -43,6 +43,17 @@ def bincount(values: Any, bins: Any) -> Any:
     return gen_math_ops.bincount(values, bins, tf.constant([], tf.int32))
 
 
+def free_scope(graph: Any, name: str) -> str:
+    """Returns a name scope, below the current one, that no op lies in.
+
+    Of scopes that were imported, a graph does not know that they are taken.
+    """
+    while True:
+        scope = str(graph.unique_name(name))
+        if not any(op.startswith(f"{scope}/") for op in graph._nodes_by_name):
+            return scope
+
+
 @contextlib.contextmanager
 def root_variable_scope() -> Iterator[None]:
     """A context in which variables get the names that they are given, whatever scopes are open."""

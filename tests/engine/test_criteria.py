@@ -187,7 +187,9 @@ def test_a_weight_read_inside_a_loop_is_refused():
         train_op = descent().minimize(loss, tf.train.get_or_create_global_step())
         return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
 
-    refused = pytest.raises(SurgeryError, match=r"kernel: criterion movement needs its gradient outside of loops")
+    refused = pytest.raises(
+        SurgeryError, match=r"kernel: criterion movement needs its gradient outside of loops, conds"
+    )
     with tf.Graph().as_default(), refused:
         auto_mask(model_fn, SPEC)(None, mode=tf.estimator.ModeKeys.TRAIN)
     with tf.Graph().as_default():
@@ -216,3 +218,26 @@ def test_a_weight_without_gradient_is_refused():
         train_op = descent().minimize(loss, tf.train.get_or_create_global_step(), trained)
         with pytest.raises(PlanError, match=r"conv/kernel: criterion movement needs its gradient, found none"):
             mask_graph(graph, SPEC, losses=[loss], train_op=train_op)
+
+
+@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
+def test_a_weight_read_in_a_function_body_is_refused_where_its_handle_is(use_resource: bool):
+    """The value of a ref variable is captured, so that its gradient leaves the function; of a resource, the handle."""
+
+    def model_fn(features: Any, mode: Any) -> Any:
+        loss = _in_a_loop(use_resource)
+        train_op = descent().minimize(loss, tf.train.get_or_create_global_step())
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
+
+    tf.enable_control_flow_v2()
+    try:
+        with tf.Graph().as_default() as graph:
+            tf.train.get_or_create_global_step()
+            if use_resource:
+                with pytest.raises(SurgeryError, match=r"loop/kernel: .* read inside one \(a function body\)"):
+                    auto_mask(model_fn, SPEC)(None, mode=tf.estimator.ModeKeys.TRAIN)
+            else:
+                auto_mask(model_fn, SPEC)(None, mode=tf.estimator.ModeKeys.TRAIN)
+                assert graph.get_operation_by_name("loop/movement").type == "VariableV2"
+    finally:
+        tf.disable_control_flow_v2()

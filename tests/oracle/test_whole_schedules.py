@@ -203,3 +203,15 @@ def test_training_equals_that_of_a_hand_masked_net(name: str):
     assert_same_bits(ours.flat(), theirs.flat())
     other = hparams.replace("_end_step=4", "_end_step=5")
     assert differences(train_auto_masked(model, PruningSpec.from_hparams(other), theirs.initial).flat(), theirs.flat())
+
+
+def test_where_a_lagging_threshold_would_end_a_weight_its_best_entry_stays(monkeypatch: Any):
+    """Weights that shrink fall below the average of thresholds that were found while they were large."""
+    shrinking = {step: 0.5**step * _weight((24, 10), step) for step in range(1, 41)}
+    monkeypatch.setattr(f"{__name__}._weight", lambda shape, step: shrinking[step])
+    found = walk("begin_pruning_step=10,threshold_decay=0.9", {"dense/weights": (24, 10)}, 40)
+    assert found.contribs[-1]["dense/mask"].sum() == 0
+    assert found.ours[-1]["dense/mask"].sum() == 1
+    assert found.ours[-1]["dense/threshold"] == np.abs(shrinking[40]).max()
+    alike = [step for step in range(1, 41) if found.contribs[step - 1]["dense/mask"].any()]
+    assert alike and not set(alike) & set(found.differing())
