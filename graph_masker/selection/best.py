@@ -6,8 +6,8 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.selection.keys import from_key
-from graph_masker.selection.masks import mask_of, ones_until
-from graph_masker.selection.pieces import Extent, Keys
+from graph_masker.selection.masks import mask_of, mask_of_first
+from graph_masker.selection.pieces import Extent, Keys, zero_or_one
 from graph_masker.selection.search import kth
 
 
@@ -43,7 +43,5 @@ def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:
     """As `keep_best`, for one key or more, in few ops: they, not the keys, are what takes time."""
     whole = keys.all()
     key = tf_compat.nth_element(whole, tf.size(whole) - kept)
-    above = tf.reduce_sum(tf.maximum(tf.minimum(whole, key + 1), key) - key)
-    places = tf.where(tf.equal(whole, key))
-    stop = tf.cast(places[kept - tf.cast(above, tf.int32) - 1, 0], tf.int32) + 1
-    return Best(ones_until(whole, key, stop, keys.width, dtype), from_key(key, keys.signed))
+    room = kept - tf.cast(tf.reduce_sum(zero_or_one(whole, key)), tf.int32)
+    return Best(mask_of_first(whole, key, room, keys.width, dtype)[0], from_key(key, keys.signed))

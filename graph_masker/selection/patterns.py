@@ -11,9 +11,9 @@ from graph_masker.errors import SpecError
 from graph_masker.selection import pieces
 from graph_masker.selection.counts import no_more
 from graph_masker.selection.keys import from_key, to_keys, width_of
-from graph_masker.selection.masks import as_mask, not_below
+from graph_masker.selection.masks import as_mask
 from graph_masker.selection.matrix import OutputAxes, checked_axes, from_matrix, to_matrix
-from graph_masker.selection.pieces import Extent, array, extent_of, loop
+from graph_masker.selection.pieces import Extent, array, extent_of, loop, zero_or_one
 from graph_masker.selection.structures import Request, Selected, Structure
 
 # Groups of more entries are not sorted by a network of comparisons, which grows faster than they do.
@@ -108,7 +108,7 @@ class NOfM(Structure):
         filled = tf.pad(keys, [[0, -count % self.m], [0, 0]], constant_values=filler)
         groups = tf.reshape(filled, [-1, self.m, outputs])
         least = _kth_of_groups(groups, self.m, kept)
-        stays = tf.stack([not_below(lane, least) for lane in tf.unstack(groups, self.m, 1)], 1)
+        stays = tf.stack([zero_or_one(lane, least - 1) for lane in tf.unstack(groups, self.m, 1)], 1)
 
         tied = tf_compat.outlined(self._tied, [width.whole, width.whole, tf.int32])
         is_tied = tf.cast(tf.reduce_sum(stays), tf.int32) > kept * tf.size(least)
@@ -123,11 +123,11 @@ class NOfM(Structure):
     def _tied(self, groups: Any, least: Any, kept: Any) -> Any:
         """Returns 1 for keys above the least of their group, and for the first that equal it while there is room."""
         lanes = tf.unstack(groups, self.m, 1)
-        above = [not_below(lane, least + 1) for lane in lanes]
+        above = [zero_or_one(lane, least) for lane in lanes]
         room = tf.cast(kept, least.dtype) - tf.add_n(above)
         stays = []
         for lane, higher in zip(lanes, above):
-            equal = tf.minimum(not_below(lane, least) - higher, room)
+            equal = tf.minimum(zero_or_one(lane, least - 1) - higher, room)
             stays.append(higher + equal)
             room -= equal
         return tf.stack(stays, 1)

@@ -24,19 +24,16 @@ _OVERLAP = 2  # Pieces that may be in work at once.
 class Extent(enum.Enum):
     """How many scores there may be, which decides how they are searched.
 
-    `LARGE` is right for any number. The others are quicker for less: `SMALL` for some thousands, at least one.
+    `LARGE` is right for any number. `SMALL` is quicker for some thousands; it needs one at least.
     """
 
     SMALL = "small"
-    MEDIUM = "medium"
     LARGE = "large"
 
 
 def extent_of(entries: Optional[int]) -> Extent:
     """Returns the quickest extent for so many scores; None where their number is not known."""
-    if entries is None or not 0 < entries <= PIECE:
-        return Extent.LARGE
-    return Extent.MEDIUM if entries > _SMALL else Extent.SMALL
+    return Extent.SMALL if entries is not None and 0 < entries <= _SMALL else Extent.LARGE
 
 
 class Keys(NamedTuple):
@@ -71,25 +68,25 @@ class Keys(NamedTuple):
         """Returns all keys at once."""
         return to_keys(self.scores, self.signed)
 
-    def part(self, start: Any, stop: Any) -> Any:
-        """Returns the keys from index `start` to before `stop`."""
-        return to_keys(tf.slice(self.scores, [start], [stop - start]), self.signed)
+    def piece(self, index: Any) -> Any:
+        """Returns the keys of one piece."""
+        start = index * PIECE
+        return to_keys(tf.slice(self.scores, [start], [tf.minimum(self.size - start, PIECE)]), self.signed)
 
-    def every(self, stride: Any) -> Any:
-        """Returns the first key and every `stride`-th after it."""
-        return to_keys(self.scores[::stride], self.signed)
+    def pieces(self) -> Any:
+        """Returns the number of pieces, an int32 scalar."""
+        return (self.size + (PIECE - 1)) // PIECE
 
     def total(self, count: Callable[[Any], Any], shape: Any) -> Any:
         """Returns the sum over all pieces of an int32 tensor of the given shape that is computed of each."""
         if not self.is_large:
             return count(self.all())
-        size = self.size
+        number = self.pieces()
 
-        def add(start: Any, sums: Any) -> Any:
-            stop = tf.minimum(size - start, PIECE) + start
-            return stop, sums + count(self.part(start, stop))
+        def add(index: Any, sums: Any) -> Any:
+            return index + 1, sums + count(self.piece(index))
 
-        return loop(lambda start, _: start < size, add, [0, tf.zeros(shape, tf.int32)])[1]
+        return loop(lambda index, _: index < number, add, [0, tf.zeros(shape, tf.int32)])[1]
 
 
 def loop(condition: Any, body: Any, start: Any) -> Any:
@@ -102,33 +99,7 @@ def array(dtype: Any, size: Any) -> Any:
     return tf.TensorArray(dtype, size, infer_shape=False)
 
 
-def number_of_equal(keys: Keys, key: Any) -> Any:
-    """Returns how many keys equal a key, an int32 scalar."""
-    return keys.total(lambda part: _count_equal(part, key), [])
-
-
-def position_of_equal(keys: Keys, key: Any, number: Any) -> Any:
-    """Returns the index of the `number`-th (from 1) of the keys that equal a key; there are so many."""
-    if not keys.is_large:
-        return _nth_equal(keys.all(), key, number)
-    size = keys.size
-
-    def unfound(start: Any, left: Any, inside: Any) -> Any:
-        return left > inside
-
-    def walk(start: Any, left: Any, inside: Any) -> Any:
-        start, left = start + PIECE, left - inside
-        return start, left, _count_equal(keys.part(start, tf.minimum(size - start, PIECE) + start), key)
-
-    start, left, _ = loop(unfound, walk, [-PIECE, number, 0])
-    return start + _nth_equal(keys.part(start, tf.minimum(size - start, PIECE) + start), key, left)
-
-
-def _count_equal(part: Any, key: Any) -> Any:
-    # 1 where a key differs: cheaper than a comparison and its cast.
-    differing = tf.abs(tf.maximum(tf.minimum(part, key + 1), key - 1) - key)
-    return tf.size(part) - tf.cast(tf.reduce_sum(differing), tf.int32)
-
-
-def _nth_equal(part: Any, key: Any, number: Any) -> Any:
-    return tf.cast(tf.where(tf.equal(part, key))[number - 1, 0], tf.int32)
+def zero_or_one(part: Any, key: Any) -> Any:
+    """Returns integers: 1 for keys that lie above a key, 0 for the others."""
+    # By arithmetic, in place: the result of a comparison costs four times as much to turn into numbers.
+    return tf.maximum(tf.minimum(part, key + 1), key) - key

@@ -1,7 +1,7 @@
 """The k-th best of many keys, without sorting: a sample tells where to look, and one pass over the keys does.
 
 The pass counts the keys above a low one and collects those between it and a high one. If the sample misled, or too many
-keys lie between, keys are counted by their leading bits instead (`radix`), which no distribution defeats.
+keys lie between, all keys are looked at.
 """
 
 from typing import Any, Callable, NamedTuple, Tuple
@@ -9,11 +9,11 @@ from typing import Any, Callable, NamedTuple, Tuple
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.selection import pieces, radix
+from graph_masker.selection import pieces
 from graph_masker.selection.keys import Width, to_keys
-from graph_masker.selection.pieces import Keys, array, loop, number_of_equal
+from graph_masker.selection.pieces import Keys, array, loop, zero_or_one
 
-# Keys that are few enough to be looked at: so many, or a sixteenth of all.
+# Beyond one key of so many there are too many to collect.
 _FEW_SHARE = 2
 
 # Size of the sample: at most so many, and one key of so many.
@@ -49,27 +49,15 @@ def kth(keys: Keys, kept: Any) -> Kth:
     above = found.above_low - tf.size(found.keys)
     is_below = kept > found.above_low
 
-    def otherwise(scores: Any, kept: Any, low: Any, above_low: Any, is_below: Any) -> Kth:
-        return _otherwise(Keys(scores, keys.signed, keys.extent), kept, low, above_low, is_below)
+    def otherwise(scores: Any, kept: Any, low: Any, is_below: Any) -> Kth:
+        return _otherwise(Keys(scores, keys.signed, keys.extent), kept, low, is_below)
 
-    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32, keys.width.whole, tf.int32, tf.bool])
+    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32, keys.width.whole, tf.bool])
     return Kth(
         *tf.cond(
             found.complete & (above < kept) & tf.logical_not(is_below),
             lambda: _among_found(found.keys, above, kept, keys.width),
-            lambda: Kth(*rarely(keys.scores, kept, low, found.above_low, found.complete & is_below)),
-        )
-    )
-
-
-def _otherwise(keys: Keys, kept: Any, low: Any, above_low: Any, is_below: Any) -> Kth:
-    # Many keys may equal the lower end of the range: the zeros of a weight that is sparse already.
-    equal = tf.cond(is_below, lambda: number_of_equal(keys, low), lambda: 0)
-    return Kth(
-        *tf.cond(
-            is_below & (kept <= above_low + equal),
-            lambda: _at_low_end(low, above_low, equal),
-            lambda: _by_counting(keys, kept),
+            lambda: Kth(*rarely(keys.scores, kept, low, found.complete & is_below)),
         )
     )
 
@@ -78,8 +66,36 @@ def _among_found(few: Any, above: Any, kept: Any, width: Width) -> Kth:
     return kth_of(few, above, kept, width)
 
 
-def _at_low_end(low: Any, above_low: Any, equal: Any) -> Kth:
-    return Kth(low, above_low, equal)
+def _otherwise(keys: Keys, kept: Any, low: Any, is_below: Any) -> Kth:
+    def count(scores: Any, key: Any) -> Any:
+        """Returns how many keys lie above a key, and how many equal it."""
+
+        def of_piece(part: Any) -> Any:
+            above, from_here = (tf.reduce_sum(zero_or_one(part, limit)) for limit in (key, key - 1))
+            return tf.cast(tf.stack([above, from_here - above]), tf.int32)
+
+        return tf.unstack(Keys(scores, keys.signed, keys.extent).total(of_piece, [2]), 2)
+
+    counts = tf_compat.outlined(count, [keys.scores.dtype, keys.width.whole])
+    # Many keys may equal the lower end of the range: the zeros of a weight that is sparse already.
+    above, equal = tf.cond(is_below, lambda: tuple(counts(keys.scores, low)), lambda: (0, 0))
+    return Kth(
+        *tf.cond(
+            is_below & (kept <= above + equal),
+            lambda: _at_low_end(low, above, equal),
+            lambda: _among_all(keys, kept, lambda key: counts(keys.scores, key)),
+        )
+    )
+
+
+def _at_low_end(low: Any, above: Any, equal: Any) -> Kth:
+    return Kth(low, above, equal)
+
+
+def _among_all(keys: Keys, kept: Any, count: Callable[[Any], Any]) -> Kth:
+    none = tf.constant(keys.width.highest, keys.width.whole)
+    key = tf.cond(kept > 0, lambda: tf_compat.nth_element(keys.all(), keys.size - kept), lambda: none)
+    return Kth(key, *count(key))
 
 
 def kth_of(few: Any, above: Any, kept: Any, width: Width) -> Kth:
@@ -108,16 +124,14 @@ class Between(NamedTuple):
 def between(keys: Keys, low: Any, high: Any, few: Any, counted: bool = False) -> Between:
     """Finds the keys above `low` that do not lie above `high`; gives up beyond about `few` of them."""
     one, axis, axes = tf.ones_like(low), tf.constant(1), tf.constant([0, 1])
-    first = low + one
     half = tf.bitwise.right_shift(high, one) - tf.bitwise.right_shift(low, one)
-    middle = first + half
+    middle = low + one + half
     rows = keys.size // _ROW
     scores = tf.reshape(tf.slice(keys.scores, [0], [rows * _ROW]), [-1, _ROW])
     rest = to_keys(tf.slice(keys.scores, [rows * _ROW], [-1]), keys.signed)
 
     def count(part: Any, axes: Any) -> Any:
-        above_low = tf.maximum(tf.minimum(part, first), low) - low
-        return tf.cast(tf.reduce_sum(above_low, axes), tf.int32) if counted else tf.constant(0)
+        return tf.cast(tf.reduce_sum(zero_or_one(part, low), axes), tf.int32) if counted else tf.constant(0)
 
     def look(part: Any) -> Any:
         part = to_keys(part, keys.signed)
@@ -165,7 +179,7 @@ def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
     size = keys.size
     # Odd, so that a sample of a kernel meets all of its outputs.
     stride = tf.bitwise.bitwise_or(tf.maximum(size // _SAMPLE, _SAMPLE_SHARE), 1)
-    sample = keys.every(stride)
+    sample = to_keys(keys.scores[::stride], keys.signed)
     number = tf.size(sample)
     share = tf.cast(kept, tf.float32) / tf.cast(tf.maximum(size, 1), tf.float32)
     expected = share * tf.cast(number, tf.float32)
@@ -177,17 +191,3 @@ def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
     lowest = tf.constant(keys.width.lowest if keys.signed else -1, keys.width.whole)
     # One below the highest integer, so that there is one above it.
     return tf.where(lower > number, lowest, low), tf.minimum(high, keys.width.highest - 1)
-
-
-def _by_counting(keys: Keys, kept: Any) -> Kth:
-    if not keys.is_large:
-        return kth_of(keys.all(), 0, kept, keys.width)
-    few = keys.size // _FEW_SHARE
-    counts = radix.histogram(keys)
-    found = radix.narrowed(keys, radix.first_range(counts, kept, keys.width, keys.signed), kept, few // _ROW)
-
-    def select() -> Kth:
-        inside = between(keys, found.low - 1, found.high, keys.size).keys
-        return kth_of(inside, found.above, kept, keys.width)
-
-    return Kth(*tf.cond(found.shift > 0, select, lambda: Kth(found.low, found.above, found.inside)))
