@@ -47,7 +47,11 @@ class Selector:
 
 @functools.lru_cache(maxsize=None)
 def selector(
-    structure: Structure, dtype: Any = tf.float32, signed: bool = False, extent: Extent = Extent.LARGE, piece: int = PIECE
+    structure: Structure,
+    dtype: Any = tf.float32,
+    signed: bool = False,
+    extent: Extent = Extent.LARGE,
+    piece: int = PIECE,
 ) -> Selector:
     """Returns the selector of these, always the same one."""
     return Selector(structure, dtype, signed, extent, piece)
