@@ -44,4 +44,4 @@ def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:
     whole = keys.all()
     key = tf_compat.nth_element(whole, tf.size(whole) - kept)
     room = kept - tf.cast(tf.reduce_sum(zero_or_one(whole, key)), tf.int32)
-    return Best(mask_of_first(whole, key, room, keys.width, dtype)[0], from_key(key, keys.signed))
+    return Best(mask_of_first(whole, key, room, dtype)[0], from_key(key, keys.signed))

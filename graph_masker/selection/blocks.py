@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.errors import SpecError
-from graph_masker.selection.keys import from_key, to_keys, width_of
+from graph_masker.selection.keys import from_key, to_keys, widened, width_of
 from graph_masker.selection.matrix import OutputAxes, checked_axes, from_matrix, matrix_shape, to_matrix
 from graph_masker.selection.structures import UnitStructure
 
@@ -83,7 +83,7 @@ class Blocks(UnitStructure):
         return from_key(tf.reduce_max(tf.reshape(tall, [-1, self.width]), 1), signed)
 
     def _mean(self, matrix: Any, signed: bool) -> Any:
-        wide = tf.cast(matrix, width_of(matrix.dtype).real)
+        wide = widened(matrix)
         wide = wide if signed else tf.abs(wide)
         shape = tf.shape(wide)
 

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.selection.keys import width_of
+from graph_masker.selection.keys import widened
 
 
 def all_finite(values: Any) -> Any:
@@ -14,7 +14,7 @@ def all_finite(values: Any) -> Any:
     The sum of squares takes one pass without a result to store. Of finite entries alone it may overflow; only then
     each is looked at.
     """
-    wide = tf.cast(values, width_of(values.dtype).real)
+    wide = widened(values)
 
     def one_by_one(wide: Any) -> Any:
         return tf.reduce_all(tf.is_finite(wide))

@@ -118,7 +118,7 @@ class NOfM(Structure):
         lowest = tf.reduce_min(tf.where(tf.equal(least, filler), tf.fill(tf.shape(least), highest), least))
         lowest_left_over = tf.reduce_min(keys[count - left_over :])
         lowest = tf.where(kept > left_over, tf.minimum(lowest, lowest_left_over), lowest)
-        return as_mask(tf.reshape(stays, [-1, outputs])[:count], width, dtype), lowest
+        return as_mask(tf.reshape(stays, [-1, outputs])[:count], dtype), lowest
 
     def _tied(self, groups: Any, least: Any, kept: Any) -> Any:
         """Returns 1 for keys above the least of their group, and for the first that equal it while there is room."""

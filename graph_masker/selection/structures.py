@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker.errors import SpecError
 from graph_masker.selection.best import keep_best
 from graph_masker.selection.counts import kept_units
-from graph_masker.selection.keys import width_of
+from graph_masker.selection.keys import widened
 from graph_masker.selection.matrix import OutputAxes, checked_axes, matrix_shape, reduced_axes
 from graph_masker.selection.pieces import Extent, Keys, extent_of
 
@@ -143,7 +143,7 @@ class Channels(UnitStructure):
 
     def scores(self, entries: Any, signed: bool) -> Any:
         """See `UnitStructure`; for ``l2`` the squares of the norms, so that no two of them become equal by rounding."""
-        wide = tf.cast(entries, width_of(entries.dtype).real)
+        wide = widened(entries)
         parts = tf.abs(wide) if self.norm == "l1" else tf.square(wide)
         return tf.reshape(tf.reduce_sum(parts, reduced_axes(entries, self.output_axes)), [-1])
 

@@ -106,7 +106,8 @@ class Member:
         key = tf.minimum(last.key, high + 1)
         with tf_compat.first_control_flow():
             mask = mask_of(self._keys(scores), key, staying - last.above, last.equal, self.mask_dtype)
-        threshold = self.structure.threshold(from_key(tf.minimum(key, common), self.signed))
+        lowest = tf.where(tf.size(scores) > 0, tf.minimum(key, common), tf.zeros_like(key))
+        threshold = self.structure.threshold(from_key(lowest, self.signed))
         return Selected(self.structure.spread(mask, entries), tf.cast(threshold, self.mask_dtype))
 
     def _keys(self, scores: Any) -> Keys:

@@ -178,7 +178,8 @@ def select_together(
     for _, place, index in chosen:
         stays[place][index] = True
     common = [-chosen[-1][0]] if chosen else []
+    lowest = [min([*common, *values[kept]]) if kept.any() else 0 for values, kept in zip(scores, stays)]
     return [
-        selected(units.spread(kept, weight), units.threshold(min([*common, values[kept].min()])), weight)
-        for weight, values, kept in zip(weights, scores, stays)
+        selected(units.spread(kept, weight), units.threshold(score), weight)
+        for weight, kept, score in zip(weights, stays, lowest)
     ]
