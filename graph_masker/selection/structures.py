@@ -119,7 +119,9 @@ class Elements(UnitStructure):
 
 @dataclass(frozen=True)
 class Channels(UnitStructure):
-    """Whole outputs, scored by the norm of the scores of their entries; half precision is summed up in float32.
+    """Whole outputs, scored by the norm of the scores of their entries, or by the sum of scores that have signs.
+
+    Half precision is summed up in float32.
 
     Attributes:
         norm: ``l1`` or ``l2``.
@@ -144,7 +146,13 @@ class Channels(UnitStructure):
     def scores(self, entries: Any, signed: bool) -> Any:
         """See `UnitStructure`; for ``l2`` the squares of the norms, so that no two of them become equal by rounding."""
         wide = widened(entries)
-        parts = tf.abs(wide) if self.norm == "l1" else tf.square(wide)
+        if signed:
+            if self.norm != "l1":
+                raise SpecError("channel l2: expected scores without signs; use l1, which adds up those that have some")
+            # A score below zero speaks against its channel.
+            parts = wide
+        else:
+            parts = tf.abs(wide) if self.norm == "l1" else tf.square(wide)
         return tf.reshape(tf.reduce_sum(parts, reduced_axes(entries, self.output_axes)), [-1])
 
     def spread(self, units: Any, entries: Any) -> Any:

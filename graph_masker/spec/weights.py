@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Iterable, List, Optional, Tuple
 
 from graph_masker.errors import SpecError
 from graph_masker.spec.rules import Rule
-from graph_masker.spec.settings import DEFAULT_GROUP, GLOBAL, POLYNOMIAL, SMALLEST_PROPORTION, UNIFORM
-from graph_masker.spec.structure import NM, Structure
+from graph_masker.spec.settings import DEFAULT_GROUP, GLOBAL, MOVEMENT, POLYNOMIAL, SMALLEST_PROPORTION, UNIFORM
+from graph_masker.spec.structure import NM, Channel, Structure
 
 if TYPE_CHECKING:
     from graph_masker.spec.pruning_spec import PruningSpec
@@ -116,6 +116,7 @@ def check_rules(spec: "PruningSpec") -> None:
             "threshold_decay: expected none where allocation is global, whose threshold comes from an exact count, "
             f"found {spec.threshold_decay:g}; leave it out or set allocation to uniform"
         )
+    _check_channels("structure", spec.structure, spec.criterion)
     first_of = {DEFAULT_GROUP: ("the spec", _ranking(_settings(spec, None)))}
     for rule, settings in rule_settings(spec):
         name = f"rules[{settings.rule}]"
@@ -139,6 +140,7 @@ def _check_rule(name: str, spec: "PruningSpec", rule: Rule, settings: WeightSpec
     if isinstance(settings.structure, NM):
         _check_n_of_m(f"{name}.structure", spec, settings.structure)
         implied_target(f"{name}.sparsity", rule.sparsity, settings.structure)
+    _check_channels(f"{name}.structure", settings.structure, settings.criterion)
     if spec.allocation != UNIFORM and target > spec.max_sparsity:
         raise SpecError(
             f"{name}.sparsity: expected at most max_sparsity, {spec.max_sparsity:g}, found {target:g}; "
@@ -154,6 +156,14 @@ def _check_rule(name: str, spec: "PruningSpec", rule: Rule, settings: WeightSpec
         raise SpecError(
             f"{name}.group: expected no group where allocation is {spec.allocation}, found {rule.group!r}; set "
             "allocation to global or remove the group"
+        )
+
+
+def _check_channels(name: str, structure: Structure, criterion: str) -> None:
+    if isinstance(structure, Channel) and structure.norm == "l2" and criterion == MOVEMENT:
+        raise SpecError(
+            f"{name}: movement scores have signs, which an l2 norm of a channel drops; use channel, l1, which adds "
+            "them up"
         )
 
 

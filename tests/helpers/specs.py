@@ -71,7 +71,8 @@ def plain_specs(draw: Any) -> Dict[str, Any]:
         spec["rules"] = draw(st.lists(st.fixed_dictionaries({"match": st.sampled_from(PATTERNS)}), max_size=2))
     else:
         spec["structure"] = draw(shaped)
-        spec["threshold_decay"] = draw(st.sampled_from([0.0, 0.0, 0.9]))
+        # One threshold for all weights is not smoothed.
+        spec["threshold_decay"] = draw(st.sampled_from([0.0, 0.0, 0.0 if allocation == "global" else 0.9]))
         # As for erk, rules with n:m have no place beside smoothed thresholds.
         spec["rules"] = draw(st.lists(rules("erk" if spec["threshold_decay"] else allocation, target), max_size=3))
     spec["target_sparsity"] = target
@@ -85,4 +86,13 @@ def plain_specs(draw: Any) -> Dict[str, Any]:
         "criterion": st.sampled_from(CRITERIA),
         "continue_from_masks": st.booleans(),
     }
-    return {**spec, **draw(st.fixed_dictionaries({}, optional=optional))}
+    return _without_l2_of_signs({**spec, **draw(st.fixed_dictionaries({}, optional=optional))})
+
+
+def _without_l2_of_signs(spec: Dict[str, Any]) -> Dict[str, Any]:
+    """Scores with signs have no l2 norm: gives every mapping that could ask for one an l1 norm instead."""
+    if "movement" in (spec.get("criterion"), *(rule.get("criterion") for rule in spec.get("rules", ()))):
+        for part in (spec, *spec.get("rules", ())):
+            if part.get("structure") == {"channel": "l2"}:
+                part["structure"] = {"channel": "l1"}
+    return spec

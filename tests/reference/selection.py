@@ -117,7 +117,7 @@ class Channels:
 
     def scores(self, weight: Any, signed: bool) -> Any:
         matrix = to_matrix(widened(weight, signed), self.axes)
-        return (np.abs(matrix) if self.norm == "l1" else np.square(matrix)).sum(axis=0, dtype=matrix.dtype)
+        return (matrix if self.norm == "l1" else np.square(matrix)).sum(axis=0, dtype=matrix.dtype)
 
     def spread(self, stays: Any, weight: Any) -> Any:
         rows = to_matrix(weight, self.axes).shape[0]

@@ -111,11 +111,11 @@ def test_plain_rules_hold_what_they_say_and_no_more():
         {"match": "a"},
         {"match": "b", "sparsity": 0.0},
         {"match": "c", "exclude": True, "optional": True},
-        {"match": "d", "structure": {"channel": "l2"}, "criterion": "movement"},
+        {"match": "d", "structure": {"channel": "l2"}, "criterion": "taylor"},
     ]
     spec = PruningSpec(**BASE, rules=plain)
     assert spec.to_dict()["rules"] == plain
-    assert spec.rules[3] == Rule("d", structure=Channel("l2"), criterion="movement")
+    assert spec.rules[3] == Rule("d", structure=Channel("l2"), criterion="taylor")
 
 
 @pytest.mark.parametrize(
@@ -195,3 +195,15 @@ def test_without_a_curve_a_target_of_0_leaves_rules_alone():
     spec = PruningSpec(0.0, 0, schedule="one_shot", rules=[{"match": "a", "sparsity": 0.5}])
     assert spec.for_weight("a").target_sparsity == 0.5
     assert PruningSpec(0.0, 0, 10, rules=[{"match": "a", "sparsity": 0.0}]).for_weight("a").target_sparsity == 0.0
+
+
+def test_movement_has_no_l2_norm_of_channels():
+    for options in ({"structure": {"channel": "l2"}}, {"rules": [{"match": "fc", "structure": {"channel": "l2"}}]}):
+        with pytest.raises(SpecError, match=r"structure: movement scores have signs.*use channel, l1"):
+            PruningSpec(0.5, 0, 10, criterion="movement", **options)
+    assert PruningSpec(0.5, 0, 10, criterion="movement", structure="channel").criterion == "movement"
+
+
+def test_one_threshold_for_all_cannot_be_smoothed():
+    with pytest.raises(SpecError, match=r"threshold_decay: expected none where allocation is global"):
+        PruningSpec(0.5, 0, 10, allocation="global", threshold_decay=0.5)
