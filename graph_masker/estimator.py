@@ -98,7 +98,8 @@ class _Masking:
         graph = tf.get_default_graph()
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         masker = Masker(graph, self._spec, self._rules, trainable_only=is_training)
-        with masker.watching_gradients() as asked, tf_compat.recorded_savers(graph) as savers:
+        quick = tf_compat.quick_restores(graph, masker.is_state)
+        with masker.watching_gradients() as asked, tf_compat.recorded_savers(graph) as savers, quick:
             estimator_spec = self._model_fn(*args, **kwargs)
         if is_training and not masker.has_gradients:
             raise PlanError(
@@ -110,7 +111,7 @@ class _Masking:
         if is_training:
             estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
         if masker.masks:
-            with tf_compat.paused_collector():
+            with tf_compat.paused_collector(), tf_compat.quick_restores(graph, masker.is_state):
                 _prepare_savers(graph, masker, estimator_spec, config, is_training, savers)
         return estimator_spec
 

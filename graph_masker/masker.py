@@ -110,6 +110,7 @@ class Masker:
         self._last_update: Any = None
         # The products that this masker has added, by name.
         self.products: Dict[str, Site] = {}
+        self._state: Set[str] = set()
         # Evaluation reads where training does not, and adds nothing up.
         self.accumulators = Accumulators(graph, active=trainable_only)
         # None until gradients are watched: then the graph itself is to tell which ops are autodiff's.
@@ -135,6 +136,10 @@ class Masker:
         """The variables that pruning adds for one weight."""
         accumulator = self.accumulators.variables.get(item.site.variable)
         return (item.mask, item.threshold) if accumulator is None else (item.mask, item.threshold, accumulator)
+
+    def is_state(self, name: str) -> bool:
+        """Tells whether a variable is a mask or a threshold that this masker has added."""
+        return name in self._state
 
     @property
     def shared_state(self) -> Tuple[Any, ...]:
@@ -170,6 +175,7 @@ class Masker:
             self._masked[item.site.variable] = item
             if not item.site.masked:
                 self.products[item.site.masked_weight] = item.site
+                self._state.update((item.site.mask, item.site.threshold))
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)

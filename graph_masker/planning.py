@@ -59,9 +59,8 @@ def make_plan(
             sites.append(_make_site(candidate, names[candidate.variable], part, how.of(candidate, part)))
     if strict and not sites:
         raise PlanError(_nothing_to_mask(skips.values()))
-    order = {name: position for position, name in enumerate(view.nodes)}
     sites = how.shared_out(sites)
-    return MaskPlan(tuple(sites), tuple(sorted(skips.values(), key=lambda skip: order[skip.variable])), spec)
+    return MaskPlan(tuple(sites), tuple(sorted(skips.values(), key=lambda skip: view.nodes[skip.variable].order)), spec)
 
 
 def _make_site(candidate: Candidate, names: Tuple[str, str], part: Optional[Slice], pruning: Optional[Pruning]) -> Site:

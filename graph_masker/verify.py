@@ -94,7 +94,7 @@ def _tensor(name: str) -> TensorRef:
 
 
 def _products(view: GraphView, site: Site) -> Set[OpName]:
-    return set(products_of(view.nodes, view.readers, site.variable, site.mask))
+    return set(products_of(view.nodes, view.edges, site.variable, site.mask))
 
 
 def _check_product(view: GraphView, site: Site) -> None:

@@ -110,7 +110,8 @@ class GraphView:
 
     Attributes:
         nodes: by op name, in order of creation.
-        readers: by op name, the edges that leave the op.
+        readers: by op name, the names of the ops that read it.
+        edges: the edges that leave an op.
         by_type: op names by op type.
         trainable, local, saved: op names in the collections of trainable, local and global variables.
         regularization: names of tensors in the regularization-losses collection.
@@ -127,7 +128,8 @@ class GraphView:
     """
 
     nodes: Mapping[OpName, Node]
-    readers: Mapping[OpName, List[Edge]]
+    readers: Mapping[OpName, List[OpName]]
+    edges: Callable[[OpName], List[Edge]]
     by_type: Mapping[str, List[OpName]]
     trainable: FrozenSet[OpName]
     local: FrozenSet[OpName]
@@ -146,7 +148,7 @@ class GraphView:
 
     def edges_from(self, op: OpName, output: Optional[int] = None) -> List[Edge]:
         """Returns the edges that leave an op, or one of its outputs."""
-        edges = self.readers.get(op, [])
+        edges = self.edges(op)
         return edges if output is None else [edge for edge in edges if edge.tensor.output == output]
 
     def is_variable(self, op: OpName) -> bool:
@@ -187,7 +189,7 @@ class GraphView:
         """Returns the ops and everything computed from them."""
         readers, seen, stack = self.readers, set(ops), list(ops)
         while stack:
-            for _, reader, _ in readers.get(stack.pop(), ()):
+            for reader in readers.get(stack.pop(), ()):
                 if reader not in seen:
                     seen.add(reader)
                     stack.append(reader)
@@ -212,46 +214,62 @@ _new: Callable[..., Any] = tuple.__new__
 class Flow:
     """Ops and the edges between them, as they are read from a graph.
 
+    Edges are made when they are asked for: an object for each of a graph's would be the garbage collector's to look at
+    for as long as the model is being built.
+
     Attributes:
-        nodes, readers, by_type: see `GraphView`.
+        nodes, by_type: see `GraphView`.
+        readers: by op name, the names of the ops that read it, once for each input.
     """
 
     def __init__(self, ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]] = ()) -> None:
         """Args: tuples (name, op type, data inputs), in order of creation."""
         self.nodes: Dict[OpName, Node] = {}
-        self.readers: Dict[OpName, List[Edge]] = {}
+        self.readers: Dict[OpName, List[OpName]] = {}
+        # By op, as they were when asked for: one for each of its readers.
+        self._edges: Dict[OpName, List[Edge]] = {}
         self.by_type: Dict[str, List[OpName]] = {}
         self.extend(ops)
 
     def extend(self, ops: Iterable[Tuple[OpName, str, Tuple[TensorRef, ...]]]) -> None:
         """Adds ops, created after all others: tuples (name, op type, data inputs)."""
-        nodes, by_type, connect = self.nodes, self.by_type, self._connect
+        nodes, by_type, readers = self.nodes, self.by_type, self.readers
         for name, op_type, inputs in ops:
             nodes[name] = _new(Node, (name, op_type, inputs, len(nodes)))
             if op_type in by_type:
                 by_type[op_type].append(name)
             else:
                 by_type[op_type] = [name]
-            if inputs:
-                connect(name, inputs)
+            for source, _ in inputs:
+                if source in readers:
+                    readers[source].append(name)
+                else:
+                    readers[source] = [name]
 
     def reconnect(self, name: OpName, inputs: Tuple[TensorRef, ...]) -> None:
         """Gives an op other inputs."""
         node = self.nodes[name]
         for source in {tensor.op for tensor in node.inputs}:
-            self.readers[source] = [edge for edge in self.readers[source] if edge.op != name]
+            self.readers[source] = [reader for reader in self.readers[source] if reader != name]
+            self._edges.pop(source, None)
         self.nodes[name] = node._replace(inputs=inputs)
-        self._connect(name, inputs)
+        for source, _ in inputs:
+            self.readers.setdefault(source, []).append(name)
+            self._edges.pop(source, None)
 
-    def _connect(self, name: OpName, inputs: Tuple[TensorRef, ...]) -> None:
-        readers = self.readers
-        for index, tensor in enumerate(inputs):
-            edge = _new(Edge, (tensor, name, index))
-            source = tensor[0]
-            if source in readers:
-                readers[source].append(edge)
-            else:
-                readers[source] = [edge]
+    def edges_from(self, op: OpName) -> List[Edge]:
+        """Returns the edges that leave an op."""
+        names = self.readers.get(op, ())
+        known = self._edges.get(op)
+        if known is None or len(known) != len(names):
+            # An op that reads another twice is named twice.
+            known = self._edges[op] = [
+                _new(Edge, (tensor, name, port))
+                for name in dict.fromkeys(names)
+                for port, tensor in enumerate(self.nodes[name].inputs)
+                if tensor[0] == op
+            ]
+        return known
 
 
 def build_view(
@@ -285,12 +303,13 @@ def build_view(
     return GraphView(
         nodes=flow.nodes,
         readers=flow.readers,
+        edges=flow.edges_from,
         by_type=flow.by_type,
         trainable=_op_names(collections.get("trainable_variables", [])),
         local=_op_names(collections.get("local_variables", [])),
         saved=_op_names(collections.get("variables", [])),
         regularization=frozenset(collections.get("regularization_losses", [])),
-        masks=_mask_records(flow.nodes, flow.readers, collections),
+        masks=_mask_records(flow.nodes, flow.edges_from, collections),
         slices=slices,
         values=frozenset(values),
         attribute=attribute,
@@ -308,7 +327,7 @@ def _op_names(names: Iterable[str]) -> FrozenSet[OpName]:
 
 
 def _mask_records(
-    nodes: Mapping[OpName, Node], readers: Mapping[OpName, List[Edge]], collections: Mapping[str, List[str]]
+    nodes: Mapping[OpName, Node], edges: Callable[[OpName], List[Edge]], collections: Mapping[str, List[str]]
 ) -> Dict[OpName, MaskRecord]:
     """Finds the masks that the graph holds: products of a mask and a weight, as the collections name them.
 
@@ -327,7 +346,7 @@ def _mask_records(
             if is_pair and mask in masks and variable not in masks and threshold in nodes:
                 records[product] = MaskRecord(variable, mask, threshold, product)
     for record in tuple(records.values()):
-        for product in products_of(nodes, readers, record.variable, record.mask):
+        for product in products_of(nodes, edges, record.variable, record.mask):
             records.setdefault(product, record)
     return records
 
@@ -352,7 +371,7 @@ def threshold_of(mask: str) -> str:
 
 
 def products_of(
-    nodes: Mapping[OpName, Node], readers: Mapping[OpName, List[Edge]], variable: OpName, mask: OpName
+    nodes: Mapping[OpName, Node], edges: Callable[[OpName], List[Edge]], variable: OpName, mask: OpName
 ) -> Iterator[OpName]:
     """Yields the ops that multiply a mask and its weight.
 
@@ -360,7 +379,7 @@ def products_of(
     """
     stack = [mask]
     while stack:
-        for edge in readers.get(stack.pop(), []):
+        for edge in edges(stack.pop()):
             node = nodes[edge.op]
             if node.op_type in PLAIN_READS:
                 stack.append(edge.op)

@@ -27,6 +27,7 @@ from graph_masker.tf_compat.ops import (
 )
 from graph_masker.tf_compat.savers import (
     extend_saver,
+    quick_restores,
     recorded_savers,
     saver_entries,
     saver_has_only_variables,
@@ -72,6 +73,7 @@ __all__ = [
     "outside_everything",
     "part_of",
     "paused_collector",
+    "quick_restores",
     "read_of",
     "recorded_savers",
     "replace_method",

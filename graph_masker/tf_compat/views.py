@@ -59,8 +59,9 @@ class _LiveFlow:
     def attribute(self, name: str, key: str) -> Any:
         """Returns an attribute of an op as plain data. It never changes."""
         if (name, key) not in self._attributes:
-            value = self._graph.get_operation_by_name(name).get_attr(key)
-            self._attributes[name, key] = _plain(value)
+            op = self._graph._nodes_by_name[name]
+            is_buffer = op.type in ("VariableV2", "Variable")
+            self._attributes[name, key] = _of_buffer(op, key) if is_buffer else _plain(op.get_attr(key))
         return self._attributes[name, key]
 
     def names_of(self, items: Collection[Any]) -> List[str]:
@@ -82,6 +83,14 @@ class _LiveFlow:
     def _read(self, op: Any) -> Tuple[TensorRef, ...]:
         names = self._names
         return tuple([_new(TensorRef, (names[tensor._op], tensor._value_index)) for tensor in op.inputs._inputs])
+
+
+def _of_buffer(op: Any, key: str) -> Any:
+    """Returns type or shape of a reference variable from its tensor, which costs less than parsing an attribute."""
+    tensor = op.outputs[0]
+    if key == "dtype":
+        return tensor.dtype.base_dtype.name
+    return None if tensor.shape.ndims is None else tuple(tensor.shape.as_list())
 
 
 def _live_flow_of(graph: Any) -> _LiveFlow:
