@@ -20,9 +20,7 @@ def ones_in(mask: Any) -> Any:
 
 
 def units_in(mask: Any, structure: selection.Structure) -> Any:
-    """Returns how many units a mask keeps, a ceiling for `selection.select`; for n:m the most of any group."""
-    if isinstance(structure, selection.NOfM):
-        return structure.most_of_group(mask)
-    if isinstance(structure, selection.UnitStructure) and not isinstance(structure, selection.Elements):
-        return tf.reduce_sum(tf.cast(structure.scores(mask, False) > 0, tf.int32))
-    return ones_in(mask)
+    """Returns how many units a mask keeps, an int64 scalar: a ceiling for `selection.select`."""
+    if isinstance(structure, selection.Elements):
+        return tf.cast(ones_in(mask), tf.int64)
+    return structure.kept_of(mask)

@@ -36,7 +36,7 @@ def keep_best(keys: Keys, kept: Any, dtype: Any) -> Best:
     with tf_compat.first_control_flow():
         last = kth(keys, kept)
         mask = mask_of(keys, last.key, kept - last.above, last.equal, dtype)
-        return Best(mask, from_key(tf.where(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed))
+        return Best(mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed))
 
 
 def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:

@@ -55,10 +55,15 @@ class Blocks(UnitStructure):
         whole = self.at(shape)
         return -(-rows // whole.height) * -(-columns // whole.width)
 
+    def kept_of(self, mask: Any) -> Any:
+        """See `Structure`."""
+        self._check_whole()
+        matrix = tf.cast(tf.not_equal(to_matrix(mask, self.output_axes), 0), tf.int32)
+        return tf.count_nonzero(self._highest_of(matrix, self._missing(matrix) * [[0, 1]], 0))
+
     def scores(self, entries: Any, signed: bool) -> Any:
         """See `UnitStructure`."""
-        if -1 in (self.height, self.width):
-            raise SpecError("block: expected the size of a block, found -1 for a whole axis; call at(shape) first")
+        self._check_whole()
         matrix = to_matrix(entries, self.output_axes)
         return tf.reshape(self._highest(matrix, signed) if self.pooling == "max" else self._mean(matrix, signed), [-1])
 
@@ -74,13 +79,22 @@ class Blocks(UnitStructure):
     def _highest(self, matrix: Any, signed: bool) -> Any:
         # Of keys: a kernel that compares floats takes denormals for zeros, and pools a single column slowly.
         keys = to_keys(matrix, signed)
-        sides = tf.constant([self.height, self.width])
-        missing = (-tf.shape(keys)) % sides
-        padding = tf.stack([missing // 2, missing - missing // 2], 1)
-        keys = tf.pad(keys, padding, constant_values=width_of(matrix.dtype).lowest)
-        columns = tf.shape(keys)[1]
-        tall = tf.reduce_max(tf.reshape(keys, [-1, self.height, columns]), 1)
-        return from_key(tf.reduce_max(tf.reshape(tall, [-1, self.width]), 1), signed)
+        missing = self._missing(keys)
+        padding = tf.concat([missing // 2, missing - missing // 2], 1)
+        return from_key(self._highest_of(keys, padding, width_of(matrix.dtype).lowest), signed)
+
+    def _highest_of(self, matrix: Any, padding: Any, filler: int) -> Any:
+        padded = tf.pad(matrix, padding, constant_values=filler)
+        tall = tf.reduce_max(tf.reshape(padded, [-1, self.height, tf.shape(padded)[1]]), 1)
+        return tf.reduce_max(tf.reshape(tall, [-1, self.width]), 1)
+
+    def _missing(self, matrix: Any) -> Any:
+        """Returns how many rows and columns more would make whole blocks, int32 [2, 1]."""
+        return tf.expand_dims(-tf.shape(matrix) % tf.constant([self.height, self.width]), 1)
+
+    def _check_whole(self) -> None:
+        if -1 in (self.height, self.width):
+            raise SpecError("block: expected the size of a block, found -1 for a whole axis; call at(shape) first")
 
     def _mean(self, matrix: Any, signed: bool) -> Any:
         wide = widened(matrix)

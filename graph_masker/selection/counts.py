@@ -24,7 +24,7 @@ def kept_units(units: Any, sparsity: Any, most: Optional[Any] = None, floor: int
     kept = tf.cast(tf.round(tf.cast(units, tf.float32) * density), units.dtype)
     if not few:
         double = tf.round(tf.cast(units, tf.float64) * tf.cast(density, tf.float64))
-        kept = tf.where(units <= FLOAT32_EXACT_ENTRIES, kept, tf.cast(double, units.dtype))
+        kept = tf.where_v2(units <= FLOAT32_EXACT_ENTRIES, kept, tf.cast(double, units.dtype))
     if most is not None:
         kept = no_more(kept, most)
     return tf.minimum(tf.maximum(kept, max(1, floor)), units)

@@ -72,5 +72,5 @@ def to_keys(scores: Any, signed: bool) -> Any:
 def from_key(key: Any, signed: bool) -> Any:
     """Returns the scores that keys stand for: float32 of int32 keys, float64 of int64 ones."""
     width = SINGLE if key.dtype == tf.int32 else DOUBLE
-    bits = tf.where(key < 0, width.lowest - key, key) if signed else key
+    bits = tf.where_v2(key < 0, width.lowest - key, key) if signed else key
     return tf.bitcast(bits, width.real)

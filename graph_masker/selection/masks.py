@@ -32,7 +32,7 @@ def mask_of(keys: Keys, key: Any, room: Any, equal: Any, dtype: Any) -> Any:
 
 def mask_of_first(part: Any, key: Any, room: Any, dtype: Any) -> Any:
     """Returns 1 for keys above `key` and for the first `room` of those that equal it; and how many do equal it."""
-    places = tf.reshape(tf.where(tf.equal(part, key)), [-1])
+    places = tf.reshape(tf.where_v2(tf.equal(part, key)), [-1])
     equal = tf.size(places)
     stop = tf.cast(tf.concat([[0], places + 1], 0)[tf.minimum(room, equal)], tf.int32)
     mask = tf.concat([zero_or_one(part[:stop], key - 1), zero_or_one(part[stop:], key)], 0)

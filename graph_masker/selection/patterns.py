@@ -64,12 +64,11 @@ class NOfM(Structure):
             kept = no_more(kept, most)
         return tf.minimum(tf.maximum(kept, self.n), self.m)
 
-    def most_of_group(self, mask: Any) -> Any:
-        """Returns the most entries that a mask of zeros and ones keeps of a group, an int32 scalar."""
-        matrix = tf.cast(to_matrix(mask, self.output_axes), tf.float32)
-        count, outputs = tf.unstack(tf.shape(matrix), 2)
-        filled = tf.pad(matrix, [[0, -count % self.m], [0, 0]])
-        return tf.cast(tf.reduce_max(tf.reduce_sum(tf.reshape(filled, [-1, self.m, outputs]), 1)), tf.int32)
+    def kept_of(self, mask: Any) -> Any:
+        """See `Structure`: of the group that keeps most."""
+        stays = tf.cast(tf.not_equal(to_matrix(mask, self.output_axes), 0), tf.int32)
+        filled = tf.pad(stays, [[0, -tf.shape(stays)[0] % self.m], [0, 0]])
+        return tf.cast(tf.reduce_max(tf.reduce_sum(tf.reshape(filled, [-1, self.m, tf.shape(stays)[1]]), 1)), tf.int64)
 
     def select(self, entries: Any, request: Request) -> Selected:
         """See `Structure`; the ceiling counts entries of a group, and n is the floor."""
@@ -115,9 +114,9 @@ class NOfM(Structure):
         stays = tf.cond(is_tied, lambda: tied(groups, least, kept), lambda: stays)
 
         left_over = count % self.m
-        lowest = tf.reduce_min(tf.where(tf.equal(least, filler), tf.fill(tf.shape(least), highest), least))
+        lowest = tf.reduce_min(tf.where_v2(tf.equal(least, filler), highest, least))
         lowest_left_over = tf.reduce_min(keys[count - left_over :])
-        lowest = tf.where(kept > left_over, tf.minimum(lowest, lowest_left_over), lowest)
+        lowest = tf_compat.choose(kept > left_over, tf.minimum(lowest, lowest_left_over), lowest)
         return as_mask(tf.reshape(stays, [-1, outputs])[:count], dtype), lowest
 
     def _tied(self, groups: Any, least: Any, kept: Any) -> Any:

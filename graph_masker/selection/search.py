@@ -138,14 +138,14 @@ def between(keys: Keys, low: Any, high: Any, few: Any, counted: bool = False) ->
         # A row has a key in the range if one is near its middle. That lets a key or two above the range pass, and
         # the difference may wrap around into it, so that each key of these rows is tested in the end.
         distance = tf.reduce_min(tf.abs(part - middle), axis)
-        return count(part, axes), tf.gather_nd(part, tf.where(distance <= half))
+        return count(part, axes), tf.gather_nd(part, tf.where_v2(distance <= half))
 
     if keys.is_large:
         complete, above_low, near = _look_by_pieces(scores, look, few // _ROW, keys.width.whole)
     else:
         complete, (above_low, near) = tf.constant(True), look(scores)
     near = tf.concat([tf.reshape(near, [-1]), rest], 0)
-    found = tf.gather_nd(near, tf.where((near > low) & (near <= high)))
+    found = tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
     return Between(complete, above_low + count(rest, axis - 1), found)
 
 
@@ -189,5 +189,5 @@ def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
     high = tf_compat.nth_element(padded, number - tf.maximum(upper, 0))
     low = tf_compat.nth_element(padded, tf.maximum(number - lower, 0))
     lowest = tf.constant(keys.width.lowest if keys.signed else -1, keys.width.whole)
-    # One below the highest integer, so that there is one above it.
-    return tf.where(lower > number, lowest, low), tf.minimum(high, keys.width.highest - 1)
+    # One less than the highest integer, so that there is one above it.
+    return tf_compat.choose(lower > number, lowest, low), tf.minimum(high, keys.width.highest - 1)

@@ -59,6 +59,10 @@ class Structure(abc.ABC):
         """Returns the quickest way to select in a kernel of a given shape; None where the shape is not known."""
 
     @abc.abstractmethod
+    def kept_of(self, mask: Any) -> Any:
+        """Returns how much a mask keeps, as `most` counts it, an int64 scalar: units that are not all zeros."""
+
+    @abc.abstractmethod
     def select(self, entries: Any, request: Request) -> Selected:
         """Selects in a float tensor of scores in the kernel's shape."""
 
@@ -108,6 +112,10 @@ class Elements(UnitStructure):
         """See `UnitStructure`."""
         return int(np.prod(shape, dtype=np.int64))
 
+    def kept_of(self, mask: Any) -> Any:
+        """See `Structure`."""
+        return tf.count_nonzero(mask)
+
     def scores(self, entries: Any, signed: bool) -> Any:
         """See `UnitStructure`."""
         return tf.reshape(entries, [-1])
@@ -143,6 +151,10 @@ class Channels(UnitStructure):
         """See `UnitStructure`."""
         return matrix_shape(shape, self.output_axes)[1]
 
+    def kept_of(self, mask: Any) -> Any:
+        """See `Structure`."""
+        return tf.count_nonzero(tf.reduce_any(tf.not_equal(mask, 0), reduced_axes(mask, self.output_axes)))
+
     def scores(self, entries: Any, signed: bool) -> Any:
         """See `UnitStructure`; for ``l2`` the squares of the norms, so that no two of them become equal by rounding."""
         wide = widened(entries)
@@ -159,7 +171,7 @@ class Channels(UnitStructure):
         """See `UnitStructure`."""
         shape = tf.shape(entries)
         reduced = tf.reduce_sum(tf.one_hot(reduced_axes(entries, self.output_axes), tf.size(shape), dtype=tf.int32), 0)
-        return tf.broadcast_to(tf.reshape(units, tf.where(reduced > 0, tf.ones_like(shape), shape)), shape)
+        return tf.broadcast_to(tf.reshape(units, tf.where_v2(reduced > 0, 1, shape)), shape)
 
     def threshold(self, score: Any) -> Any:
         """See `UnitStructure`."""

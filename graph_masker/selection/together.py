@@ -7,7 +7,7 @@ and each weight learns how many of its own stay. Per weight that is three calls 
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import tensorflow.compat.v1 as tf
 
@@ -78,15 +78,12 @@ class Member:
         with tf_compat.first_control_flow():
             found = between(self._keys(scores), low - 1, high, tf.size(scores)).keys
         must, may = place[1], place[2] > 0
-
-        def same(key: int) -> Any:
-            return tf.fill(tf.shape(found), tf.constant(key, width.whole))
-
+        lowest, highest = (tf.constant(key, width.whole) for key in (width.lowest, width.highest))
         last = kth_of(found, 0, must, width)
         equal = tf.equal(found, last.key)
         must_stay = (found > last.key) | (equal & (tf.cumsum(tf.cast(equal, tf.int32)) <= must - last.above))
-        others = tf.where(tf.fill(tf.shape(found), may), found, same(width.lowest))
-        return found, tf.where(must_stay, same(width.highest), others)
+        others = tf.where_v2(may, found, lowest)
+        return found, tf.where_v2(must_stay, highest, others)
 
     def finish(self, entries: Any, scores: Any, found: Any, place: Any, staying: Any, common: Any) -> Selected:
         """Makes the mask.
@@ -106,7 +103,7 @@ class Member:
         key = tf.minimum(last.key, high + 1)
         with tf_compat.first_control_flow():
             mask = mask_of(self._keys(scores), key, staying - last.above, last.equal, self.mask_dtype)
-        lowest = tf.where(tf.size(scores) > 0, tf.minimum(key, common), tf.zeros_like(key))
+        lowest = tf_compat.choose(tf.size(scores) > 0, tf.minimum(key, common), tf.zeros_like(key))
         threshold = self.structure.threshold(from_key(lowest, self.signed))
         return Selected(self.structure.spread(mask, entries), tf.cast(threshold, self.mask_dtype))
 
@@ -139,14 +136,13 @@ def places(counts: Sequence[Any], sparsity: Any, least: Optional[Any] = None, mo
         counts: what `Member.count` returned, int32 [bins] of each weight.
         sparsity: float32 scalar, fraction of zeros among all units.
         least: int32 [weights], how many units each keeps whatever the others hold (at least 1); None for 1.
-        most: int64 scalar, keep no more units than this; None for no ceiling.
+        most: int32 or int64 scalar, keep no more units in all than this, though at least these; None for no ceiling.
     """
     groups = tf.reshape(tf.stack(counts), [len(counts), -1, _GROUP])
     sums = tf.reduce_sum(groups, 2)
     units = tf.reduce_sum(sums, 1)
     floors = tf.minimum(tf.maximum(1, tf.ones_like(units) if least is None else least), units)
-    kept = kept_units(tf.reduce_sum(tf.cast(units, tf.int64)), sparsity)
-    kept = kept if most is None else tf.minimum(kept, most)
+    kept = kept_units(tf.reduce_sum(tf.cast(units, tf.int64)), sparsity, most)
     kept = tf.maximum(kept, tf.reduce_sum(tf.cast(floors, tf.int64)))
     rows = tf.range(len(counts))
 
@@ -213,7 +209,7 @@ def select_together(
     members: Sequence[Member],
     sparsity: Any,
     least: Optional[Any] = None,
-    most: Optional[Callable[[], Any]] = None,
+    most: Union[Any, Callable[[], Any]] = None,
     outline: Outline = _outlined,
     beside: Optional[Sequence[Callable[[], ContextManager[Any]]]] = None,
 ) -> Tuple[List[Selected], Any]:
@@ -227,7 +223,8 @@ def select_together(
         members: what is known of each.
         sparsity: float32 scalar, fraction of zeros among all units.
         least: int32 [weights], how many units of each stay in any case (at least 1); None for 1.
-        most: returns an int64 scalar, asked for when all weights have been counted: keep no more units than this.
+        most: int32 or int64 scalar, or a function that returns it and is asked when all weights have been counted:
+            keep no more units in all than this, though at least these; None for no ceiling.
         outline: makes graph functions; equal members share them.
         beside: a context per weight, in which what concerns this weight alone is built.
 
@@ -264,7 +261,7 @@ def select_together(
         return results
 
     scores, counts, finite = zip(*each("count", entries))
-    where = places(counts, sparsity, least, most() if most is not None else None)
+    where = places(counts, sparsity, least, most() if callable(most) else most)
     place = tf.unstack(where.each, len(members))
     found, contenders = zip(*each("contend", scores, place))
     staying, common = shares(contenders, where, width)

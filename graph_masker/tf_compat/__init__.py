@@ -8,6 +8,7 @@ from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
     beside,
     bincount,
+    choose,
     collections_of,
     failing_unless,
     first_control_flow,
@@ -56,6 +57,7 @@ __all__ = [
     "beside",
     "bincount",
     "captured_variables",
+    "choose",
     "collections_of",
     "estimator_model_fn",
     "estimator_with",

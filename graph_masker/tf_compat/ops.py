@@ -18,6 +18,13 @@ def outlined(body: Callable[..., Any], types: Sequence[Any]) -> Callable[..., An
     return function
 
 
+def choose(condition: Any, one: Any, other: Any) -> Any:
+    """Returns one of two scalars. TensorFlow 1.15 knows of no shape for what tf.where_v2 returns."""
+    chosen = tf.where_v2(condition, one, other)
+    chosen.set_shape([])
+    return chosen
+
+
 def nth_element(values: Any, n: Any) -> Any:
     """Returns the n-th smallest of a vector (n from 0), exactly, in linear time."""
     return nn_ops.nth_element(values, n)

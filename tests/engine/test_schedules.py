@@ -138,7 +138,7 @@ def test_a_plan_with_rules_structures_and_criteria_round_trips():
     again = MaskPlan.from_json(plan.to_json())
     assert again == plan
     pruned = {site.variable: site.pruning for site in again.sites}
-    assert pruned[CONV].structure == Channel("l2") and pruned[CONV].criterion == "taylor"
+    assert pruned[CONV].structure == Channel("l1") and pruned[CONV].criterion == "taylor"
     assert pruned[DENSE].structure == Block(2, 2) and pruned[DENSE].target_sparsity == 0.5
     assert again != MaskPlan.from_json(plan.to_json().replace('"taylor"', '"movement"'))
 

@@ -157,7 +157,12 @@ def select_n_of_m(
 
 
 def select_together(
-    weights: Sequence[Any], sparsity: float, units: Any, least: Optional[Sequence[int]] = None, signed: bool = False
+    weights: Sequence[Any],
+    sparsity: float,
+    units: Any,
+    least: Optional[Sequence[int]] = None,
+    signed: bool = False,
+    most: Optional[int] = None,
 ) -> List[Selected]:
     """Keeps the best units of all weights together, and of each at least some: these whatever the others hold.
 
@@ -166,7 +171,7 @@ def select_together(
     """
     scores = [units.scores(weight, signed) for weight in weights]
     floors = [min(max(1, number), len(values)) for number, values in zip(least or [1] * len(scores), scores)]
-    total = max(kept_units(sum(map(len, scores)), sparsity), sum(floors))
+    total = max(kept_units(sum(map(len, scores)), sparsity, most), sum(floors))
     stays = [best(values, floor)[0] for values, floor in zip(scores, floors)]
     others = [
         (-score, place, index)

@@ -31,17 +31,17 @@ class Selector:
 
         usual, pieces.PIECE = pieces.PIECE, piece
         try:
-            with tf.Graph().as_default() as graph:
-                self._inputs = [tf.placeholder(dtype), tf.placeholder(tf.float32, []), tf.placeholder(tf.int64, [])]
-                self._outputs = outlined(body, [dtype, tf.float32, tf.int64])(*self._inputs)
+            with tf.Graph().as_default() as self.graph:
+                self.inputs = [tf.placeholder(dtype), tf.placeholder(tf.float32, []), tf.placeholder(tf.int64, [])]
+                self.outputs = outlined(body, [dtype, tf.float32, tf.int64])(*self.inputs)
         finally:
             pieces.PIECE = usual
         config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-        self._session = tf.Session(graph=graph, config=config)
+        self._session = tf.Session(graph=self.graph, config=config)
 
     def __call__(self, weight: Any, sparsity: float, most: Optional[int] = None) -> Dict[str, Any]:
-        feed = dict(zip(self._inputs, (weight, sparsity, 2**40 if most is None else most)))
-        mask, threshold = self._session.run(self._outputs, feed)
+        feed = dict(zip(self.inputs, (weight, sparsity, 2**40 if most is None else most)))
+        mask, threshold = self._session.run(self.outputs, feed)
         return {"mask": mask, "threshold": threshold}
 
 
@@ -68,16 +68,8 @@ def numbers(dtype: Any, subnormal: bool = True) -> Any:
     few = st.sampled_from([0.0, -0.0, 0.25, -0.25, 1.0, -1.0])
     width = {tf.float16: 16, tf.float64: 64}.get(dtype, 32)
     # Beyond this bfloat16 rounds to infinity.
-    limit = 3e38 if dtype == tf.bfloat16 else None
-    bound = None if limit is None else float(np.float32(limit))
-    finite = st.floats(
-        -bound if bound else None,
-        bound,
-        width=width,
-        allow_nan=False,
-        allow_infinity=False,
-        allow_subnormal=subnormal,
-    )
+    bound = float(np.float32(3e38)) if dtype == tf.bfloat16 else float(np.finfo(f"float{width}").max)
+    finite = st.floats(-bound, bound, width=width, allow_subnormal=subnormal)
     tiny = {16: 2.0**-24, 32: 2.0**-133, 64: 5e-324}[width] if subnormal else 2.0**-10
     return few | finite | st.sampled_from([tiny, -tiny, 3 * tiny])
 

@@ -58,8 +58,8 @@ def test_elements(shape: Any):
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
-@pytest.mark.parametrize("sides", [(2, 2), (4, 1), (1, 16), (3, 5), (-1, 2), (3, -1)], ids=str)
-@pytest.mark.parametrize("shape", [[60, 32], [61, 33], [4, 7]], ids=str)
+@pytest.mark.parametrize("sides", [(4, 1), (1, 16), (3, 5), (-1, 2)], ids=str)
+@pytest.mark.parametrize("shape", [[60, 32], [61, 33]], ids=str)
 def test_blocks(shape: Any, sides: Any, pooling: str):
     height, width = sides
     hparams = f"block_height={height},block_width={width},block_pooling_function={pooling.upper()}"

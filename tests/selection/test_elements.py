@@ -136,6 +136,16 @@ def test_counts_keep_to_floor_and_ceiling():
         assert list(session.run(kept_units(units, half, most=tf.constant(3), floor=4))) == [0, 1, 4, 4]
 
 
+def test_a_graph_that_was_written_and_read_selects_alike():
+    weight = TRICKY["a sample misled upward"](3000).astype(np.float32)
+    written = selector(ELEMENTS)
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        tf.import_graph_def(written.graph.as_graph_def(), name="")
+        inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (written.inputs, written.outputs))
+        mask, threshold = session.run(outputs, dict(zip(inputs, (weight, 0.5, 2**40))))
+    assert not mismatch({"mask": mask, "threshold": threshold}, written(weight, 0.5))
+
+
 def test_comparison_sees_every_kind_of_mistake():
     weight = np.array([0.5, -1.0, 0.5, -0.5, 2.0, 0.25, 0.5], np.float32)
     expected = reference.select(weight, 0.43, reference.Elements())

@@ -37,7 +37,7 @@ def check_blocks(weight: Any, sparsity: float, height: int, width: int, pooling:
     assert not mismatch(found, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_blocks_equal_the_reference(pooling: str, data: Any):
@@ -52,8 +52,8 @@ def test_blocks_equal_the_reference(pooling: str, data: Any):
 @pytest.mark.parametrize("sides", BLOCKS)
 def test_blocks_of_every_shape(sides: Any, pooling: str):
     # Whole blocks; odd edges on either side; a single one; one that is larger than all.
-    for shape in ([12, 6], [7, 9], [3, 3, 2, 5], [1, 1], [2, 40]):
-        for sparsity in (0.0, 0.5, 0.8, NEXT_TO_ONE):
+    for shape in ([12, 6], [7, 9], [1, 1], [2, 40]):
+        for sparsity in (0.0, 0.5, NEXT_TO_ONE):
             check_blocks(normals(shape), sparsity, *sides, pooling=pooling, axes=(-1,))
 
 
@@ -72,7 +72,7 @@ def check_channels(weight: Any, sparsity: float, norm: str, axes: Sequence[int],
     assert not mismatch(found, reference.select(weight, sparsity, units, signed=kind.get("signed", False)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_channels_equal_the_reference(norm: str, data: Any):
@@ -174,6 +174,38 @@ def test_structures_know_their_units():
     assert Blocks(-1, 4).at(shape) == Blocks(45, 4)
     assert Blocks(4, -1, "max", (-2,)).at(shape) == Blocks(4, 5, "max", (-2,))
     assert Blocks(-1, -1).units_in(shape) == 1
+
+
+@pytest.mark.parametrize(
+    "structure, whole",
+    [
+        (ELEMENTS, 315),
+        (Channels("l1"), 7),
+        (Channels("l1", (-2,)), 5),
+        (Blocks(4, 4), 24),
+        (Blocks(2, 3, "max", (-2,)), 64),
+        (NOfM(2, 4), 4),
+        (NOfM(1, 3, (-2,)), 3),
+    ],
+    ids=str,
+)
+def test_what_a_mask_keeps_is_counted_as_ceilings_are(structure: Any, whole: int):
+    shape = [3, 3, 5, 7]
+    with tf.Graph().as_default(), tf.Session() as session:
+        mask = tf.placeholder(tf.float32)
+        kept = structure.kept_of(mask)
+
+        def count(value: Any) -> int:
+            return int(session.run(kept, {mask: value}))
+
+        assert count(np.ones(shape)) == whole
+        assert count(np.zeros(shape)) == 0
+        corner = np.zeros(shape)
+        corner[-1, -1, -1, -1] = 1
+        assert count(corner) == 1
+        for most in (1, 2, whole // 2, whole):
+            found = selector(structure, extent=Extent.SMALL)(normals(shape), 0.0, most)
+            assert count(found["mask"]) == max(most, structure.n if isinstance(structure, NOfM) else 1)
 
 
 @pytest.mark.parametrize(

@@ -38,15 +38,18 @@ class Bench:
                 self._weights = [tf.placeholder(member.dtype) for member in members]
                 self._sparsity = tf.placeholder(tf.float32, [])
                 self._least = tf.placeholder(tf.int32, [len(members)])
-                self._outputs = select_together(self._weights, members, self._sparsity, self._least)
+                self._most = tf.placeholder(tf.int64, [])
+                self._outputs = select_together(self._weights, members, self._sparsity, self._least, self._most)
         finally:
             pieces.PIECE = usual
         config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         self._session = tf.Session(graph=self.graph, config=config)
 
-    def __call__(self, values: Sequence[Any], sparsity: float, least: Optional[Sequence[int]] = None) -> Any:
+    def __call__(
+        self, values: Sequence[Any], sparsity: float, least: Optional[Sequence[int]] = None, most=2**40
+    ) -> Any:
         feed = dict(zip(self._weights, values))
-        feed[self._sparsity], feed[self._least] = sparsity, least or [1] * len(values)
+        feed.update({self._sparsity: sparsity, self._least: least or [1] * len(values), self._most: most})
         return self._session.run(self._outputs, feed)
 
 
@@ -114,6 +117,15 @@ def test_a_common_threshold_keeps_what_lies_above_it_and_one_of_each():
     assert found[1].mask.sum() == 1
     for item, value in zip(found, CASES["one of little worth"]):
         assert ((np.abs(value) >= item.threshold) == item.mask).all()
+
+
+def test_no_more_than_restored_masks_keep():
+    values = CASES["alike"]
+    for most in (0, 10, 324, 400):
+        found, _ = bench("elements")(values, 0.5, [1, 20, 1], most)
+        expected = reference.select_together(values, 0.5, reference.Elements(), [1, 20, 1], most=most)
+        assert not mismatches(found, expected)
+        assert sum(item.mask.sum() for item in found) == min(324, max(22, most))
 
 
 def test_what_is_not_finite_is_told():
