@@ -130,7 +130,7 @@ def test_a_plan_with_rules_structures_and_criteria_round_trips():
         2,
         20,
         structure=Block(2, 2),
-        rules=(Rule("conv", structure=Channel("l2"), criterion="taylor"), Rule("dense", 0.5)),
+        rules=(Rule("conv", structure=Channel("l1"), criterion="taylor"), Rule("dense", 0.5)),
     )
     with tf.Graph().as_default() as graph:
         loss, penalty = NET.loss(tf.placeholder(tf.float32, BATCH))
