@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.errors import SpecError
 from graph_masker.selection.keys import from_key, to_keys, widened, width_of
-from graph_masker.selection.matrix import OutputAxes, checked_axes, from_matrix, matrix_shape, to_matrix
+from graph_masker.selection.matrix import OutputAxes, checked_axes, from_matrix, matrix_shape, matrix_sides, to_matrix
 from graph_masker.selection.structures import UnitStructure
 
 
@@ -17,7 +17,8 @@ class Blocks(UnitStructure):
     """Blocks of the matrix [fan-in, outputs], scored by pooling the scores of their entries.
 
     Where blocks do not divide the matrix, the last ones are smaller. Pooling centres the matrix in its windows, though:
-    each window then lies half of what is missing before its block. (So it is in contrib.)
+    each window then lies half of what is missing before its block. (So it is in contrib.) A mean that is no normal
+    float is zero: TensorFlow computes it so.
 
     Attributes:
         height: entries along the fan-in, -1 for all.
@@ -69,8 +70,7 @@ class Blocks(UnitStructure):
 
     def spread(self, units: Any, entries: Any) -> Any:
         """See `UnitStructure`."""
-        shape = tf.shape(to_matrix(entries, self.output_axes))
-        rows, columns = shape[0], shape[1]
+        rows, columns = matrix_sides(entries, self.output_axes)
         across = (columns - 1) // self.width + 1
         wide = tf.reshape(tf.tile(tf.reshape(units, [-1, 1]), [1, self.width]), [-1, across * self.width])
         matrix = tf.gather(wide[:, :columns], tf.range(rows) // self.height)

@@ -29,11 +29,9 @@ def to_matrix(kernel: Any, axes: OutputAxes) -> Any:
         kernel: tensor of at least as many axes as `axes` reaches back; its shape need not be known.
         axes: what `checked_axes` returned.
     """
-    if not _are_last(axes):
-        kernel = tf.transpose(kernel, _order(kernel, axes))
-    shape = tf.shape(kernel)
     # Both sides are given: none could be told from the other where there are no entries.
-    return tf.reshape(kernel, [tf.reduce_prod(shape[: -len(axes)]), tf.reduce_prod(shape[-len(axes) :])])
+    sides = matrix_sides(kernel, axes)
+    return tf.reshape(kernel if _are_last(axes) else tf.transpose(kernel, _order(kernel, axes)), sides)
 
 
 def from_matrix(matrix: Any, kernel: Any, axes: OutputAxes) -> Any:
@@ -47,6 +45,13 @@ def from_matrix(matrix: Any, kernel: Any, axes: OutputAxes) -> Any:
 def reduced_axes(kernel: Any, axes: OutputAxes) -> Any:
     """Returns the axes of a kernel that make no output, an int32 vector."""
     return tf.concat([tf.range(tf.rank(kernel) + min(axes)), tf.rank(kernel) + _reduced_from_last(axes)], 0)
+
+
+def matrix_sides(kernel: Any, axes: OutputAxes) -> Tuple[Any, Any]:
+    """Returns the sides of the matrix of a kernel, int32 scalars, without making it."""
+    shape = tf.shape(kernel)
+    outputs = tf.gather(shape, tf.size(shape) + tf.constant(axes, tf.int32))
+    return tf.reduce_prod(tf.gather(shape, reduced_axes(kernel, axes))), tf.reduce_prod(outputs)
 
 
 def matrix_shape(shape: Sequence[int], axes: OutputAxes) -> Tuple[int, int]:

@@ -229,8 +229,9 @@ def select_together(
         beside: a context per weight, in which what concerns this weight alone is built.
 
     Returns:
-        Masks and thresholds, and whether all entries are finite. The threshold is that of the units that stay for
-        what they are worth; a weight that has none but those that must stay has its own.
+        Masks and thresholds; and whether all entries are finite, bool [weights]: masks mean nothing where one is not.
+        The threshold is that of the units that stay for what they are worth; a weight that has none but those that
+        must stay has its own.
 
     Raises:
         UsageError: scores are float64 in some weights only, or have signs in some only.
@@ -267,4 +268,4 @@ def select_together(
     staying, common = shares(contenders, where, width)
     number, commons = tf.unstack(staying, len(members)), [common] * len(members)
     selected = [Selected(*result) for result in each("finish", entries, scores, found, place, number, commons)]
-    return selected, tf.reduce_all(tf.stack(finite))
+    return selected, tf.stack(finite)

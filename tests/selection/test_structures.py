@@ -1,19 +1,28 @@
 """Blocks, channels and n:m patterns."""
 
-import itertools
 from typing import Any, Sequence
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from graph_masker.errors import SpecError
 from graph_masker.selection import ELEMENTS, Blocks, Channels, Elements, Extent, NOfM
 from graph_masker.selection.patterns import sorting_network
 from tests.reference import selection as reference
-from tests.selection.running import DTYPES, NEXT_TO_ONE, SPARSITIES, mismatch, normals, selector, weights
+from tests.selection.running import (
+    DTYPES,
+    NEXT_TO_ONE,
+    SPARSITIES,
+    examples,
+    mismatch,
+    normals,
+    numbers,
+    selector,
+    weights,
+)
 
 # Convolutions and dense layers; transposed convolutions; depthwise ones; axes that are apart.
 AXES = [(-1,), (-2,), (-2, -1), (-3, -1)]
@@ -37,22 +46,22 @@ def check_blocks(weight: Any, sparsity: float, height: int, width: int, pooling:
     assert not mismatch(found, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(30)
 @given(st.data())
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_blocks_equal_the_reference(pooling: str, data: Any):
     (dtype, signed), axes = data.draw(st.sampled_from(KINDS)), data.draw(st.sampled_from(AXES[:2]))
-    # TensorFlow adds denormals as zeros.
-    weight = data.draw(weights(dtype, DEPTH[axes], subnormal=pooling == "max"))
+    # TensorFlow takes a mean that is no normal float for zero.
+    (weight,) = data.draw(weights(dtype, DEPTH[axes], numbers(dtype, tiny=pooling == "max")))
     height, width = data.draw(st.sampled_from(BLOCKS[:4]))
     check_blocks(weight, data.draw(SPARSITIES), height, width, pooling, axes, signed=signed)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
-@pytest.mark.parametrize("sides", BLOCKS)
+@pytest.mark.parametrize("sides", BLOCKS[1:])
 def test_blocks_of_every_shape(sides: Any, pooling: str):
-    # Whole blocks; odd edges on either side; a single one; one that is larger than all.
-    for shape in ([12, 6], [7, 9], [1, 1], [2, 40]):
+    # Whole blocks; odd edges on either side; a block that is larger than all.
+    for shape in ([12, 6], [7, 9], [2, 15]):
         for sparsity in (0.0, 0.5, NEXT_TO_ONE):
             check_blocks(normals(shape), sparsity, *sides, pooling=pooling, axes=(-1,))
 
@@ -72,20 +81,20 @@ def check_channels(weight: Any, sparsity: float, norm: str, axes: Sequence[int],
     assert not mismatch(found, reference.select(weight, sparsity, units, signed=kind.get("signed", False)))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(30)
 @given(st.data())
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_channels_equal_the_reference(norm: str, data: Any):
     (dtype, signed), axes = data.draw(st.sampled_from(KINDS)), data.draw(st.sampled_from(AXES))
     assume(norm == "l1" or not signed)
-    weight = data.draw(weights(dtype, DEPTH[axes], values=_EXACT))
+    (weight,) = data.draw(weights(dtype, DEPTH[axes], values=_EXACT))
     check_channels(weight, data.draw(SPARSITIES), norm, axes, signed=signed)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
 def test_channels_of_every_type(dtype: Any):
     weight = (np.round(normals([3, 2, 4, 6]) * 4) / 4).astype(dtype.as_numpy_dtype)
-    for norm, axes in itertools.product(("l1", "l2"), AXES):
+    for norm, axes in zip(("l1", "l2", "l1", "l2"), AXES):
         check_channels(weight, 0.5, norm, axes)
 
 
@@ -102,11 +111,11 @@ def check_pattern(weight: Any, sparsity: float, n: int, m: int, axes: Sequence[i
     return found["mask"].astype(np.float32)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(70)
 @given(st.data())
 def test_patterns_equal_the_reference(data: Any):
     (dtype, signed), axes = data.draw(st.sampled_from(KINDS)), data.draw(st.sampled_from(AXES[:2]))
-    weight = data.draw(weights(dtype, DEPTH[axes]))
+    (weight,) = data.draw(weights(dtype, DEPTH[axes]))
     n, m = data.draw(st.sampled_from([(2, 4), (3, 5)]))
     most = data.draw(st.none() | st.integers(0, m))
     check_pattern(weight, data.draw(SPARSITIES), n, m, axes, most, signed=signed)
@@ -115,7 +124,7 @@ def test_patterns_equal_the_reference(data: Any):
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
 def test_patterns_of_every_type(dtype: Any):
     weight = normals([3, 2, 5, 6], dtype=dtype)
-    for axes in AXES:
+    for axes in AXES[:2]:
         check_pattern(weight, 0.5, 2, 4, axes)
 
 
@@ -156,7 +165,7 @@ def test_comparison_sees_another_structure():
     weight = normals([8, 8])
     expected = reference.select(weight, 0.5, reference.Blocks(2, 2, "avg"))
     for other in (ELEMENTS, Blocks(2, 2, "max"), Blocks(1, 4, "avg"), Channels("l1"), NOfM(2, 4), NOfM(2, 4, (-2,))):
-        assert mismatch(selector(other)(weight, 0.5), expected)
+        assert mismatch(selector(other, extent=Extent.SMALL)(weight, 0.5), expected)
 
 
 def test_comparison_sees_a_group_that_breaks_the_pattern():
