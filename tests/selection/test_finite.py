@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from graph_masker.selection import all_finite
-from tests.selection.running import DTYPES, normals
+from graph_masker.selection import ELEMENTS, Blocks, Channels, NOfM, all_finite
+from tests.selection.running import DTYPES, normals, selector
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
@@ -24,3 +24,14 @@ def test_tells_finite_from_others(dtype: Any):
                     spoiled = finite.copy()
                     spoiled.reshape(-1)[-1] = bad
                     assert not session.run(result, {values: spoiled})
+
+
+@pytest.mark.parametrize("structure", [ELEMENTS, Blocks(2, 2), Channels("l2"), NOfM(2, 4)], ids=str)
+def test_selecting_among_what_is_not_finite_does_not_fail(structure: Any):
+    # So that the error a user sees is that of the check.
+    weight = normals([60, 50])
+    for bad in (np.nan, np.inf):
+        weight[::7] = bad
+        for sparsity in (0.0, 0.5, 0.99):
+            found = selector(structure)(weight, sparsity)
+            assert found["mask"].shape == weight.shape
