@@ -10,7 +10,7 @@ from graph_masker import tf_compat
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.masker import Masker
 from graph_masker.plan import MaskPlan
-from graph_masker.savers import include_state, tolerate_dense
+from graph_masker.restoring import Restoring
 from graph_masker.spec import PruningSpec
 from rewriters import DEFAULT_RULES, Rule
 
@@ -96,11 +96,21 @@ class _Masking:
                 "leave train_distribute and eval_distribute out of the RunConfig"
             )
         graph = tf.get_default_graph()
+        if graph.finalized:
+            raise UsageError("auto_mask: expected a graph that can be added to, found a finalized one; build a new one")
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         masker = Masker(graph, self._spec, self._rules, trainable_only=is_training)
-        quick = tf_compat.quick_restores(graph, masker.is_state)
-        with masker.watching_gradients() as asked, tf_compat.recorded_savers(graph) as savers, quick:
+        restoring = Restoring(masker)
+        tf_compat.watch_restoring(graph, restoring)
+        with masker.watching_gradients() as asked:
             estimator_spec = self._model_fn(*args, **kwargs)
+        if not hasattr(estimator_spec, "train_op"):
+            return estimator_spec  # An Estimator says what it expected.
+        if graph.finalized:
+            raise UsageError(
+                "auto_mask: the model_fn has finalized its graph, as a MonitoredSession does, so that no mask can be "
+                "added; open sessions in hooks, or in a graph of their own"
+            )
         if is_training and not masker.has_gradients:
             raise PlanError(
                 "the model_fn asked for no gradients in TRAIN mode, so that its weights cannot be pruned; build the "
@@ -111,8 +121,8 @@ class _Masking:
         if is_training:
             estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
         if masker.masks:
-            with tf_compat.paused_collector(), tf_compat.quick_restores(graph, masker.is_state):
-                _prepare_savers(graph, masker, estimator_spec, config, is_training, savers)
+            with tf_compat.paused_collector():
+                estimator_spec = _prepare_savers(graph, restoring, estimator_spec)
         return estimator_spec
 
     def _report(self, plan: MaskPlan, mode: Any, config: Any) -> None:
@@ -160,43 +170,19 @@ def _outputs(estimator_spec: Any) -> Iterable[Any]:
                 yield tensor
 
 
-def _prepare_savers(
-    graph: Any, masker: Masker, estimator_spec: Any, config: Any, is_training: bool, built: Sequence[Any]
-) -> None:
-    """Makes the saver that will save and restore this graph hold the pruning state.
+def _prepare_savers(graph: Any, restoring: Restoring, estimator_spec: Any) -> Any:
+    """Makes whatever saves, restores and initializes this graph hold the pruning state; returns the spec to go on with.
 
-    That is the Scaffold's, else the first of the SAVERS collection, else one that TensorFlow would make later;
-    that one is made here, with the same settings.
+    A TPUEstimatorSpec has a function that makes its Scaffold, later; savers made then are seen as they are made.
     """
-    scaffold = getattr(estimator_spec, "scaffold", None)
+    make_scaffold = getattr(estimator_spec, "scaffold_fn", None)
+    if make_scaffold is not None:
+
+        def scaffold_fn() -> Any:
+            return restoring.initialize_by(make_scaffold())
+
+        estimator_spec = estimator_spec._replace(scaffold_fn=scaffold_fn)
+    scaffold = restoring.initialize_by(getattr(estimator_spec, "scaffold", None))
     savers = [saver for saver in graph.get_collection(tf.GraphKeys.SAVERS) if hasattr(saver, "restore")]
-    if scaffold is not None and scaffold.saver is not None and scaffold.saver not in savers:
-        savers.append(scaffold.saver)
-    if not savers and scaffold is not None:
-        saver = _default_saver(config, is_training)
-        if is_training:
-            graph.add_to_collection(tf.GraphKeys.SAVERS, saver)
-        else:
-            tf_compat.set_scaffold_saver(scaffold, saver)
-        savers.append(saver)
-    for saver in savers:
-        include_state(saver, masker)
-    # Whatever else model_fn built may restore a dense checkpoint, from a Scaffold's init_fn for one.
-    for saver in [*savers, *(saver for saver in built if saver not in savers)]:
-        tolerate_dense(saver, masker)
-
-
-def _default_saver(config: Any, is_training: bool) -> Any:
-    """The saver that an Estimator makes where model_fn brings none."""
-    if not is_training:
-        return tf.train.Saver(sharded=True, allow_empty=True)
-    kept = (
-        {}
-        if config is None
-        else {
-            "max_to_keep": config.keep_checkpoint_max,
-            "keep_checkpoint_every_n_hours": config.keep_checkpoint_every_n_hours,
-        }
-    )
-    # Built when the session is made, so that variables made after model_fn are in it.
-    return tf.train.Saver(sharded=True, defer_build=True, save_relative_paths=True, **kept)
+    restoring.settle([*savers, *([scaffold.saver] if hasattr(getattr(scaffold, "saver", None), "restore") else [])])
+    return estimator_spec

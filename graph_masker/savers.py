@@ -16,18 +16,23 @@ _LOADED_AT_ONCE = 256 * 2**20
 def include_state(saver: Any, masker: Masker) -> None:
     """Adds to a built saver the masks and thresholds of the weights it saves. In place.
 
+    What counts steps goes with the global step: the last update's step, and what criteria add up between updates. A
+    saver without it fetches weights to start anew from; with a step that lies ahead, no update would be due for long.
+
     A saver that is not built yet takes in all variables when it is; one that saves none of the masked weights
     stays as it is.
     """
     if not tf_compat.saver_is_built(saver):
         return
     saved = _op_names(tf_compat.saver_variables(saver))
-    missing: List[Any] = []
-    for item in masker.masked_variables:
-        if item.site.variable in saved:
-            missing.extend(v for v in masker.state_of(item) if v.op.name not in saved)
-    if any(item.site.variable in saved for item in masker.masked_variables):
-        missing.extend(variable for variable in masker.shared_state if variable.op.name not in saved)
+    items = [item for item in masker.masked_variables if item.site.variable in saved]
+    step = tf.train.get_global_step(masker.graph)
+    if step is None or step.op.name in saved:
+        wanted = [variable for item in items for variable in masker.state_of(item)]
+        wanted.extend(masker.shared_state if items else ())
+    else:
+        wanted = [variable for item in items for variable in (item.mask, item.threshold)]
+    missing = [variable for variable in dict.fromkeys(wanted) if variable.op.name not in saved]
     if missing:
         tf_compat.extend_saver(saver, missing)
 
@@ -37,34 +42,35 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
 
     What the checkpoint lacks is logged as a warning. Everything else must be there, as ever.
     """
-    everything = {variable.op.name: variable for variable in masker.state_variables}
 
     def restoring(original: Callable[..., Any]) -> Callable[..., Any]:
         def restore(sess: Any, save_path: Any) -> Any:
-            saved = _op_names(tf_compat.saver_variables(saver))
-            # A saver of some other part of the model has no pruning state to miss.
-            state = {name: variable for name, variable in everything.items() if name in saved}
             # What is not a variable has ops of its own to restore it: all is then restored as it would be without us.
-            if not state or not tf_compat.saver_has_only_variables(saver):
+            if not tf_compat.saver_has_only_variables(saver):
+                return original(sess, save_path)
+            asked = {variable.op.name: key for key, variable in tf_compat.saver_entries(saver)}
+            # A saver of some other part of the model has no pruning state to miss.
+            state = {item.op.name: item for item in masker.state_variables if item.op.name in asked}
+            if not state:
                 return original(sess, save_path)
             reader = CheckpointReader(str(save_path))
             held = set(reader.names())
-            keys = _keys(masker, state, held)
+            keys = _keys(masker, state, asked, held)
             unused = {name for name in held if name.endswith("mask") and threshold_of(name) in held}
             unused -= {*state, *keys.values()}
             if unused:
                 tf.logging.warning(
                     "graph_masker: %s holds %s, which this graph does not apply: those weights are dense here",
                     save_path,
-                    _summary(sorted(unused)),
+                    summary_of(sorted(unused)),
                 )
-            if all(keys.get(name) == tf_compat.saved_name(variable) for name, variable in state.items()):
+            if all(keys.get(name) == asked[name] for name in state):
                 return original(sess, save_path)
             absent = sorted(set(state) - set(keys))
             if absent:
-                tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, _summary(absent))
+                tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, summary_of(absent))
             _load_dense(sess, saver, reader, set(state))
-            _load_state(sess, reader, state, keys)
+            _load_state(sess, masker.graph, reader, state, keys)
             return None
 
         return restore
@@ -76,14 +82,18 @@ def _op_names(variables: Sequence[Any]) -> Set[str]:
     return {variable.op.name for variable in variables if getattr(variable, "op", None) is not None}
 
 
-def _keys(masker: Masker, state: Mapping[str, Any], held: Set[str]) -> Dict[str, str]:
+def _keys(masker: Masker, state: Mapping[str, Any], asked: Mapping[str, str], held: Set[str]) -> Dict[str, str]:
     """Returns, for each variable of pruning state that a checkpoint holds, the key that it has there.
 
     A mask is called ``scope/mask`` where its weight is alone in its scope, else ``scope/<weight>_mask``. Training
     may build more in a scope than evaluation does, and so use the other name.
     """
-    own = {name: tf_compat.saved_name(variable) for name, variable in state.items()}
-    keys = {name: key for name, key in own.items() if key in held}
+    keys = {}
+    for name, variable in state.items():
+        # A dict of variables by their names knows no wholes of partitioned ones.
+        for key in (asked[name], tf_compat.saved_name(variable)):
+            if key in held:
+                keys.setdefault(name, key)
     for item in masker.masked_variables:
         weight = tf_compat.saved_name(item.weight)
         scope = weight[: weight.rfind("/") + 1]
@@ -114,8 +124,9 @@ def _load_dense(sess: Any, saver: Any, reader: CheckpointReader, state: Set[str]
         value = tf_compat.part_of(variable, reader.tensor(key))
         if variable.shape.is_fully_defined() and tf_compat.saver_reshapes(saver):
             value = value.reshape(variable.shape.as_list())
-        feed[variable.initializer.inputs[1]] = value
-        initializers.append(variable.initializer)
+        initializer = tf_compat.initializer_of(variable)
+        feed[initializer.inputs[1]] = value
+        initializers.append(initializer)
         size += value.nbytes
         if size > _LOADED_AT_ONCE:
             sess.run(initializers, feed)
@@ -123,10 +134,13 @@ def _load_dense(sess: Any, saver: Any, reader: CheckpointReader, state: Set[str]
     sess.run(initializers, feed)
 
 
-def _load_state(sess: Any, reader: CheckpointReader, state: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+def _load_state(
+    sess: Any, graph: Any, reader: CheckpointReader, state: Mapping[str, Any], keys: Mapping[str, str]
+) -> None:
     for name, variable in state.items():
         if name not in keys:
-            sess.run(variable.initializer)
+            # Not its initializer's value: a warm start may have changed that.
+            tf_compat.load_variable(sess, variable, sess.run(tf_compat.first_value(graph, variable)))
             continue
         value = tf_compat.part_of(variable, reader.tensor(keys[name]))
         if list(value.shape) != variable.shape.as_list():
@@ -137,5 +151,6 @@ def _load_state(sess: Any, reader: CheckpointReader, state: Mapping[str, Any], k
         tf_compat.load_variable(sess, variable, value)
 
 
-def _summary(names: Sequence[str]) -> str:
+def summary_of(names: Sequence[str]) -> str:
+    """Returns the first few of some names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,34 +1,15 @@
 """Savers: what they hold, and how they take in more."""
 
 import contextlib
-import functools
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import variables as variables_lib
-from tensorflow.python.training.saving import saveable_object_util
+from tensorflow.python.training.saving import saveable_object, saveable_object_util
+from tensorflow.python.training.tracking import base as trackable
 
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.variables import saved_name
-
-
-@contextlib.contextmanager
-def recorded_savers(graph: Any) -> Iterator[List[Any]]:
-    """Yields a list that takes in every saver made in `graph` while open."""
-    original = tf.train.Saver.__init__
-    made: List[Any] = []
-
-    @functools.wraps(original)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        if tf.get_default_graph() is graph:
-            made.append(self)
-
-    tf.train.Saver.__init__ = init
-    try:
-        yield made
-    finally:
-        tf.train.Saver.__init__ = original
 
 
 @contextlib.contextmanager
@@ -59,11 +40,6 @@ def quick_restores(graph: Any, is_ours: Callable[[str], bool]) -> Iterator[None]
         saveable_object_util.ReferenceVariableSaveable.restore = original
 
 
-def set_scaffold_saver(scaffold: Any, saver: Any) -> None:
-    """Gives a Scaffold that has no saver one. In place: hooks may hold the same Scaffold."""
-    scaffold._saver = saver
-
-
 def saver_variables(saver: Any) -> List[Any]:
     """Returns the variables that a built saver saves."""
     items = saver._var_list
@@ -72,7 +48,9 @@ def saver_variables(saver: Any) -> List[Any]:
 
 
 def _parts(item: Any) -> List[Any]:
-    """Returns the variables of a saver's item: itself, or those that a partitioned variable consists of."""
+    """Returns the variables of a saver's item: itself, or those that it consists of or saves."""
+    if isinstance(item, saveable_object.SaveableObject) and isinstance(item.op, tf.Variable):
+        return [item.op]
     return list(item) if isinstance(item, (list, tuple, variables_lib.PartitionedVariable)) else [item]
 
 
@@ -105,12 +83,21 @@ def saver_entries(saver: Any) -> List[Tuple[str, Any]]:
     items = saver._var_list
     if isinstance(items, dict):
         return [(key, variable) for key, item in items.items() for variable in _parts(item)]
-    return [(saved_name(variable), variable) for item in items or [] for variable in _parts(item)]
+    return [(_key_of(item, variable), variable) for item in _to_restore(items) for variable in _parts(item)]
+
+
+def _key_of(item: Any, variable: Any) -> str:
+    return str(item.name) if isinstance(item, saveable_object.SaveableObject) else saved_name(variable)
+
+
+def _to_restore(items: Any) -> List[Any]:
+    """Leaves out what a saver saves and never restores, such as the graph of objects that tf.train.Checkpoint adds."""
+    return [item for item in items or [] if not isinstance(item, trackable.NoRestoreSaveable)]
 
 
 def saver_has_only_variables(saver: Any) -> bool:
     """Tells whether a saver is built and holds nothing but variables: no table, iterator or other object."""
-    return saver_is_built(saver) and all(isinstance(item, tf.Variable) for item in saver_variables(saver))
+    return saver_is_built(saver) and all(isinstance(variable, tf.Variable) for _, variable in saver_entries(saver))
 
 
 def saver_reshapes(saver: Any) -> bool:

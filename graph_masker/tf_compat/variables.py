@@ -27,9 +27,15 @@ def part_of(variable: Any, value: Any) -> Any:
     return cut(value, info.var_offset, info.var_shape)
 
 
+def initializer_of(variable: Any) -> Any:
+    """Returns the op that initializes a variable: a warm start may leave that op's tensor in its place."""
+    return getattr(variable.initializer, "op", variable.initializer)
+
+
 def load_variable(session: Any, variable: Any, value: Any) -> None:
     """Sets a variable without adding an op to its graph."""
-    session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+    initializer = initializer_of(variable)
+    session.run(initializer, {initializer.inputs[1]: value})
 
 
 def read_of(variable: Any) -> Any:
