@@ -183,6 +183,7 @@ def _prepare_savers(graph: Any, restoring: Restoring, estimator_spec: Any) -> An
 
         estimator_spec = estimator_spec._replace(scaffold_fn=scaffold_fn)
     scaffold = restoring.initialize_by(getattr(estimator_spec, "scaffold", None))
-    savers = [saver for saver in graph.get_collection(tf.GraphKeys.SAVERS) if hasattr(saver, "restore")]
-    restoring.settle([*savers, *([scaffold.saver] if hasattr(getattr(scaffold, "saver", None), "restore") else [])])
+    found = [*graph.get_collection(tf.GraphKeys.SAVERS), getattr(scaffold, "saver", None)]
+    # Of a tf.train.Checkpoint the Scaffold makes a Saver later on.
+    restoring.settle(saver for saver in found if isinstance(saver, tf.train.Saver))
     return estimator_spec

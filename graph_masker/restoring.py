@@ -1,7 +1,7 @@
 """Whatever saves, restores or initializes a masked graph, when ever it is made, takes care of the pruning state."""
 
 import contextlib
-from typing import Any, ContextManager, Iterable, List, Mapping, Optional
+from typing import Any, Iterable, Iterator, List, Mapping, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -20,9 +20,11 @@ class Restoring(tf_compat.RestoreWatcher):
         # Savers that were made before the graph was masked for good; after that None.
         self._waiting: Optional[List[Any]] = []
 
-    def building(self) -> ContextManager[None]:
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
         """Makes the ops that restore masks quickly."""
-        return tf_compat.quick_restores(self._masker.graph, self._masker.is_state)
+        with tf_compat.quick_restores(self._masker.graph, self._masker.is_state):
+            yield
 
     def saver_made(self, saver: Any) -> None:
         """Gives a saver the pruning state, at once or when the graph is masked for good."""
@@ -31,9 +33,11 @@ class Restoring(tf_compat.RestoreWatcher):
         else:
             self._give_state(saver)
 
-    def starting(self, prefix: str, assignments: Mapping[str, Any]) -> ContextManager[Mapping[str, Any]]:
+    @contextlib.contextmanager
+    def starting(self, prefix: str, assignments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """Makes masks start from where their weights do."""
-        return self._starts.starting(prefix, assignments)
+        with self._starts.starting(prefix, assignments) as kept:
+            yield kept
 
     def settle(self, savers: Iterable[Any]) -> None:
         """Called when the graph is masked for good: gives the pruning state to all savers, and to those made later.

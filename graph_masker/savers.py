@@ -88,7 +88,7 @@ def _keys(masker: Masker, state: Mapping[str, Any], asked: Mapping[str, str], he
     A mask is called ``scope/mask`` where its weight is alone in its scope, else ``scope/<weight>_mask``. Training
     may build more in a scope than evaluation does, and so use the other name.
     """
-    keys = {}
+    keys: Dict[str, str] = {}
     for name, variable in state.items():
         # A dict of variables by their names knows no wholes of partitioned ones.
         for key in (asked[name], tf_compat.saved_name(variable)):

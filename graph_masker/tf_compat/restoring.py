@@ -1,12 +1,12 @@
 """Sees where the variables of a graph are to come from: savers, and initializers that read checkpoints.
 
-An Estimator warm-starts and makes its savers when model_fn has returned, and hooks do so later still. Therefore the changes
+An Estimator warm-starts and makes its savers when model_fn has returned, and hooks do so later still. So the changes
 made here to TensorFlow's own functions stay; they do nothing to a graph that nobody watches.
 """
 
 import contextlib
 import functools
-from typing import Any, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
@@ -21,9 +21,10 @@ _WATCHERS, _MARK = "_graph_masker_restoring", "_graph_masker_watched"
 class RestoreWatcher:
     """What to do around savers and warm starts of a graph; to be derived from."""
 
-    def building(self) -> ContextManager[None]:
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
         """Returns the context in which a saver makes its ops."""
-        return contextlib.ExitStack()
+        yield
 
     def saver_made(self, saver: Any) -> None:
         """Called with every saver, once it is made."""

@@ -30,7 +30,8 @@ def quick_restores(graph: Any, is_ours: Callable[[str], bool]) -> Iterator[None]
             return original(self, restored_tensors, restored_shapes)
         value = restored_tensors[0]
         with Nodes(graph) as nodes:
-            inputs = [self.op, value]
+            # Of a partitioned variable's parts `self.op` is the variable, of others its buffer.
+            inputs = [self.op.op.outputs[0], value]
             return nodes.add(graph.unique_name("Assign"), "Assign", inputs, self.op.op, T=value.dtype).outputs[0]
 
     saveable_object_util.ReferenceVariableSaveable.restore = restore
@@ -49,8 +50,11 @@ def saver_variables(saver: Any) -> List[Any]:
 
 def _parts(item: Any) -> List[Any]:
     """Returns the variables of a saver's item: itself, or those that it consists of or saves."""
-    if isinstance(item, saveable_object.SaveableObject) and isinstance(item.op, tf.Variable):
-        return [item.op]
+    if isinstance(item, saveable_object.SaveableObject):
+        # It holds the variable, or its handle, or a reference to its buffer: all have the variable's op.
+        op = getattr(getattr(item, "handle_op", item.op), "op", None)
+        variables = getattr(op, "graph", tf.get_default_graph()).get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+        return [next((variable for variable in variables if variable.op is op), item)]
     return list(item) if isinstance(item, (list, tuple, variables_lib.PartitionedVariable)) else [item]
 
 
