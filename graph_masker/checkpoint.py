@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,11 +16,13 @@ import tensorflow.compat.v1 as tf
 from graph_masker import files, tf_compat
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.masks import MaskNames, find_masks
-from graph_masker.source import CheckpointReader, Source, damaged, find_source, one_line, read_meta_graph
+from graph_masker.source import CheckpointReader, damaged, find_source, incomplete_tensors, one_line, read_meta_graph
 
 _GROUP_BYTES = 256 * 2**20
 
 Progress = Callable[[int, int], None]
+# Parts that a checkpoint holds of tensors of which it does not hold all.
+Parts = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -74,22 +76,24 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> 
     prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
     _check_destination(dst, prefix, to_directory)
     reader = CheckpointReader(source.prefix)
-    names = find_masks(reader, _collections(source))
+    meta_graph = None if source.meta_path is None else read_meta_graph(source.meta_path)
+    names = find_masks(reader, _collections(meta_graph))
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
     with files.staging_directory(dst if to_directory else prefix) as staged:
         staged_prefix = os.path.join(staged, os.path.basename(prefix))
-        _write(reader, names, staged_prefix, progress)
-        weights = _check_written(reader, names, staged_prefix)
+        parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
+        _write(reader, names, parts, staged_prefix, progress)
+        weights = _check_written(reader, names, parts, staged_prefix)
         _publish(staged, dst, prefix, to_directory)
     return FoldResult(prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
 
 
-def _collections(source: Source) -> Dict[str, str]:
+def _collections(meta_graph: Any) -> Dict[str, str]:
     """Returns weight by mask as the graph of the .meta file pairs them; empty without one."""
-    if source.meta_path is None:
+    if meta_graph is None:
         return {}
-    view = tf_compat.view_of_meta_graph(read_meta_graph(source.meta_path))
+    view = tf_compat.view_of_meta_graph(meta_graph)
     return {record.mask: record.variable for record in view.masks.values()}
 
 
@@ -120,7 +124,9 @@ def _bytes(reader: CheckpointReader, name: str) -> int:
     return int(np.prod(reader.shape(name), dtype=np.int64)) * max(1, reader.dtype(name).size or 1)
 
 
-def _write(reader: CheckpointReader, names: MaskNames, prefix: str, progress: Optional[Progress]) -> None:
+def _write(
+    reader: CheckpointReader, names: MaskNames, incomplete: Parts, prefix: str, progress: Optional[Progress]
+) -> None:
     kept = [name for name in reader.names() if name not in names.state]
     groups = list(_groups(reader, kept))
     total = sum(_bytes(reader, name) for name in kept)
@@ -128,7 +134,7 @@ def _write(reader: CheckpointReader, names: MaskNames, prefix: str, progress: Op
     parts = [f"{prefix}.part-{number}" for number in range(len(groups))] if len(groups) > 1 else [prefix]
     try:
         for group, part in zip(groups, parts):
-            _write_group(reader, names, group, part)
+            _write_group(reader, names, incomplete, group, part)
             done += sum(_bytes(reader, name) for name in group)
             if progress is not None:
                 progress(done, total)
@@ -137,27 +143,39 @@ def _write(reader: CheckpointReader, names: MaskNames, prefix: str, progress: Op
                 session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix))
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
         raise damaged(reader.prefix, error) from error
+    except tf.errors.InvalidArgumentError as error:
+        if "sufficient slices" not in str(error):
+            raise
+        raise SourceError(
+            f"{reader.prefix}: expected whole tensors, found parts ({one_line(error)}); put the .meta file, which "
+            "lists them, beside the checkpoint"
+        ) from error
     except tf.errors.OpError as error:
         raise DestinationError(f"{prefix}: cannot be written: {one_line(error)}") from error
 
 
-def _write_group(reader: CheckpointReader, names: MaskNames, group: Sequence[str], part: str) -> None:
+def _write_group(
+    reader: CheckpointReader, names: MaskNames, incomplete: Parts, group: Sequence[str], prefix: str
+) -> None:
     masks = sorted({names.mask_of[name] for name in group if name in names.mask_of})
-    wanted = [*group, *masks]
+    saved = [(name, part) for name in group for part in incomplete.get(name, [""])]
+    wanted = [*saved, *((mask, "") for mask in masks)]
     with tf.Graph().as_default(), tf.device("/cpu:0"):
-        types = [reader.dtype(name) for name in wanted]
+        keys, parts = zip(*wanted)
+        types = [reader.dtype(key) for key in keys]
         restored = tf.raw_ops.RestoreV2(
-            prefix=reader.prefix, tensor_names=wanted, shape_and_slices=[""] * len(wanted), dtypes=types
+            prefix=reader.prefix, tensor_names=list(keys), shape_and_slices=list(parts), dtypes=types
         )
         values = dict(zip(wanted, restored))
         # The very product of the masked graph, so that the folded weights are its bits.
         tensors = [
-            tf.multiply(values[names.mask_of[name]], values[name]) if name in names.mask_of else values[name]
-            for name in group
+            tf.multiply(values[names.mask_of[key], ""], values[key, part])
+            if key in names.mask_of
+            else values[key, part]
+            for key, part in saved
         ]
-        save = tf.raw_ops.SaveV2(
-            prefix=part, tensor_names=list(group), shape_and_slices=[""] * len(group), tensors=tensors
-        )
+        keys, parts = zip(*saved)
+        save = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(keys), shape_and_slices=list(parts), tensors=tensors)
         with tf.Session(config=_local()) as session:
             session.run(save)
 
@@ -166,7 +184,9 @@ def _local() -> tf.ConfigProto:
     return tf.ConfigProto(device_count={"GPU": 0})
 
 
-def _check_written(reader: CheckpointReader, names: MaskNames, prefix: str) -> Tuple[FoldedWeight, ...]:
+def _check_written(
+    reader: CheckpointReader, names: MaskNames, incomplete: Parts, prefix: str
+) -> Tuple[FoldedWeight, ...]:
     """Rereads what was written and compares every tensor with what it should be, bit for bit."""
     written = CheckpointReader(prefix)
     expected: Set[str] = set(reader.names()) - names.state
@@ -174,6 +194,10 @@ def _check_written(reader: CheckpointReader, names: MaskNames, prefix: str) -> T
         raise VerificationError(f"{prefix}: expected {len(expected)} tensors, found {len(written.names())}")
     weights = []
     for name in sorted(expected):
+        if name in incomplete:
+            for part in incomplete[name]:
+                _check_same(reader.part(name, part), written.part(name, part), name, prefix)
+            continue
         source, found = reader.tensor(name), written.tensor(name)
         if name in names.mask_of:
             mask = reader.tensor(names.mask_of[name])
@@ -182,9 +206,13 @@ def _check_written(reader: CheckpointReader, names: MaskNames, prefix: str) -> T
             source = mask * source
             if name in names.masks.values():
                 weights.append(FoldedWeight(name, mask.size, int(np.sum(mask == 0))))
-        if not same_bits(source, found):
-            raise VerificationError(f"{prefix}: '{name}' does not read back as it was written; is the disk sound?")
+        _check_same(source, found, name, prefix)
     return tuple(weights)
+
+
+def _check_same(source: np.ndarray, found: np.ndarray, name: str, prefix: str) -> None:
+    if not same_bits(source, found):
+        raise VerificationError(f"{prefix}: '{name}' does not read back as it was written; is the disk sound?")
 
 
 def same_bits(left: np.ndarray, right: np.ndarray) -> bool:

@@ -121,7 +121,7 @@ def _load_dense(sess: Any, saver: Any, reader: CheckpointReader, state: Set[str]
             continue
         if key not in held:
             raise tf.errors.NotFoundError(None, None, f"Key {key} not found in checkpoint {reader.prefix}")
-        value = tf_compat.part_of(variable, reader.tensor(key))
+        value = _value(reader, key, variable)
         if variable.shape.is_fully_defined() and tf_compat.saver_reshapes(saver):
             value = value.reshape(variable.shape.as_list())
         initializer = tf_compat.initializer_of(variable)
@@ -134,6 +134,11 @@ def _load_dense(sess: Any, saver: Any, reader: CheckpointReader, state: Set[str]
     sess.run(initializers, feed)
 
 
+def _value(reader: CheckpointReader, key: str, variable: Any) -> Any:
+    part = tf_compat.part_of(variable)
+    return reader.part(key, part) if part else reader.tensor(key)
+
+
 def _load_state(
     sess: Any, graph: Any, reader: CheckpointReader, state: Mapping[str, Any], keys: Mapping[str, str]
 ) -> None:
@@ -142,7 +147,7 @@ def _load_state(
             # Not its initializer's value: a warm start may have changed that.
             tf_compat.load_variable(sess, variable, sess.run(tf_compat.first_value(graph, variable)))
             continue
-        value = tf_compat.part_of(variable, reader.tensor(keys[name]))
+        value = _value(reader, keys[name], variable)
         if list(value.shape) != variable.shape.as_list():
             raise SourceError(
                 f"{reader.prefix}: expected '{keys[name]}' of shape {variable.shape.as_list()}, "

@@ -4,7 +4,7 @@ from typing import Any, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from graph_masker.view import Slice, cut
+from graph_masker.view import Slice
 
 
 def set_slice(variable: Any, part: Slice, shape: Sequence[int]) -> None:
@@ -19,12 +19,10 @@ def saved_name(variable: Any) -> str:
     return str(info.full_name) if info is not None else str(variable.op.name)
 
 
-def part_of(variable: Any, value: Any) -> Any:
-    """Returns the part of a checkpoint's array that a variable holds."""
+def part_of(variable: Any) -> str:
+    """Returns which part of a checkpoint's tensor a variable holds, as savers write it: "4 5 0,2:-"; all of it, ""."""
     info = getattr(variable, "_save_slice_info", None)
-    if info is None:
-        return value
-    return cut(value, info.var_offset, info.var_shape)
+    return "" if info is None else str(info.spec)
 
 
 def initializer_of(variable: Any) -> Any:
