@@ -123,8 +123,8 @@ def test_groups_of_tensors_merge_into_one_checkpoint(trained, tmp_path, monkeypa
 def test_what_does_not_read_back_is_not_published(trained, tmp_path, monkeypatch):
     original = checkpoint._write
 
-    def flip(reader, names, prefix, progress):
-        original(reader, names, prefix, progress)
+    def flip(reader, names, incomplete, prefix, progress):
+        original(reader, names, incomplete, prefix, progress)
         # The file stays readable: it is written anew, with one value changed.
         with tf.Graph().as_default(), tf.Session() as session:
             values = read_all(prefix)
