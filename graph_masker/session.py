@@ -13,6 +13,7 @@ from graph_masker.following import Following, fold_into_weights, weights_folded
 from graph_masker.masker import Masker, is_claimed
 from graph_masker.plan import MaskPlan
 from graph_masker.spec import PruningSpec
+from graph_masker.trainers import trains
 from rewriters import DEFAULT_RULES, Rule
 
 PlanCallback = Callable[[MaskPlan, str, Any], None]
@@ -134,7 +135,7 @@ class Masking:
             UsageError: it has a train op.
         """
         built = tf_compat.newest_number(graph)
-        if any(op.type.startswith(("Apply", "ResourceApply")) for op in graph.get_operations()):
+        if trains(graph):
             raise UsageError(
                 "masking: the default graph has a train op already; open masking before optimizer.minimize, or give "
                 "the graph to graph_masker.mask_graph"

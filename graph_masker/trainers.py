@@ -23,8 +23,8 @@ _OURS = "model_pruning/"
 _ADDITIONS = ("AssignAdd", "AssignAddVariableOp")
 _ASSIGNMENTS = ("Assign", "AssignVariableOp")
 # Prefixes of the types of ops that write a variable; assignments are writes of training only if their value is.
-_WRITES = ("Apply", "SparseApply", "ResourceApply", "ResourceSparseApply", "AssignAdd", "AssignSub")
-_WRITES += ("Scatter", "ResourceScatter")
+_APPLICATIONS = ("Apply", "SparseApply", "ResourceApply", "ResourceSparseApply")
+_WRITES = (*_APPLICATIONS, "AssignAdd", "AssignSub", "Scatter", "ResourceScatter")
 
 
 class Hook(NamedTuple):
@@ -45,7 +45,7 @@ class Hook(NamedTuple):
 
 def trains(graph: Any) -> bool:
     """Tells whether a graph has an optimizer's op."""
-    return any("Apply" in op.type and op.type.startswith(_WRITES[:4]) for op in graph.get_operations())
+    return any(op.type.startswith(_APPLICATIONS) for op in graph.get_operations())
 
 
 def hooks_of(graph: Any, weights: Sequence[Any], gradient_ops: FrozenSet[str]) -> List[Hook]:
