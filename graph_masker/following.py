@@ -152,6 +152,11 @@ class Following:
                     "before it is made"
                 )
             self._hang(hook)
+        if not hooks and weights and trains(self._graph):
+            raise UsageError(
+                "masking: the graph has ops of an optimizer, but none of them writes a masked weight, so that masks "
+                "would never be updated; train within the graph, not in function bodies"
+            )
         self._is_strict = self._is_strict or bool(hooks)
         late = sorted(set(self.masker.masks) - self._updated) if self._hooks else []
         if late:

@@ -26,6 +26,9 @@ _ASSIGNMENTS = ("Assign", "AssignVariableOp")
 _APPLICATIONS = ("Apply", "SparseApply", "ResourceApply", "ResourceSparseApply")
 _WRITES = (*_APPLICATIONS, "AssignAdd", "AssignSub", "Scatter", "ResourceScatter")
 
+# By which a variable enters conds and loops.
+_PASSAGES = frozenset(("Switch", "RefSwitch", "Enter", "RefEnter"))
+
 
 class Hook(NamedTuple):
     """Where an update is to run.
@@ -84,10 +87,7 @@ def _writes(weights: Sequence[Any], gradient_ops: FrozenSet[str]) -> Tuple[List[
     writes: List[Any] = []
     more: List[Any] = []
     for weight in weights:
-        buffer = tf_compat.buffer_of(weight)
-        for op in buffer.consumers():
-            if op.inputs[0] is not buffer or op.name.startswith(_OURS):
-                continue
+        for op in _first_read_by(weight):
             if op.type.startswith(_WRITES):
                 writes.append(op)
             elif op.type in _ASSIGNMENTS and op is not weight.initializer:
@@ -110,29 +110,37 @@ def _counts(graph: Any, writes: Sequence[Any]) -> Tuple[Any, List[Any]]:
         counts = _counted_by(step)
         if counts:
             return step, counts
-    cone = _Cone(writes)
-    variables = {v.op: v for v in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES) if v.shape.ndims == 0}
-    added = [
-        op for op in cone.ops() if op.type in _ADDITIONS and op.inputs[0].op in variables and _is_one(op.inputs[1])
-    ]
-    if not added:
-        return None, []
-    latest = variables[max(added, key=tf_compat.number_of).inputs[0].op]
-    return latest, _counted_by(latest)
+    after = set(_Cone(writes).ops())
+    latest, number = None, 0
+    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
+        for op in _first_read_by(variable) if variable.shape.ndims == 0 else ():
+            if op in after and op.type in _ADDITIONS and _is_one(op.inputs[1]) and tf_compat.number_of(op) > number:
+                latest, number = variable, tf_compat.number_of(op)
+    return latest, [] if latest is None else _counted_by(latest)
 
 
 def _counted_by(step: Any) -> List[Any]:
-    buffer = tf_compat.buffer_of(step)
-    return [
-        op
-        for op in buffer.consumers()
-        if op.inputs[0] is buffer
-        and op is not step.initializer
-        and (
-            op.type in _ADDITIONS
-            or (op.type in _ASSIGNMENTS and _Origins(op.inputs[1].op, frozenset(), step.op).variable)
-        )
-    ]
+    counts = []
+    for op in _first_read_by(step):
+        is_next = op.type in _ASSIGNMENTS and op is not step.initializer
+        if op.type in _ADDITIONS or (is_next and _Origins(op.inputs[1].op, frozenset(), step.op).variable):
+            counts.append(op)
+    return counts
+
+
+def _first_read_by(variable: Any) -> List[Any]:
+    """Returns the ops whose first input is a variable, as that of an op that writes it is; conds and loops included."""
+    found: List[Any] = []
+    waiting = [tf_compat.buffer_of(variable)]
+    for buffer in waiting:
+        for op in buffer.consumers():
+            if op.inputs[0] is not buffer or op.name.startswith(_OURS):
+                continue
+            if op.type in _PASSAGES:
+                waiting.extend(op.outputs)
+            else:
+                found.append(op)
+    return found
 
 
 def _is_one(tensor: Any) -> bool:
