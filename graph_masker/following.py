@@ -67,11 +67,12 @@ class Following:
         self.watcher = self.masker.watcher()
         self._savers = _Savers(self.masker, complete)
         self._graph = graph
-        self._seen = seen
+        self._first_seen = self._seen = seen
         self._known = 0
         self._hooks: Set[Any] = set()
         self._is_strict = False
         self._updated: Set[str] = set()
+        self._checked: Set[str] = set()
         tf_compat.watch_restoring(graph, self._savers)
 
     @property
@@ -102,15 +103,15 @@ class Following:
             GraphMaskerError: the graph cannot be masked, or not be trained so that masks are updated.
         """
         newest = tf_compat.newest_number(self._graph)
-        if self._graph.finalized or (newest == self._known and not is_last):
+        # A graph that has run before and did not grow is none of ours.
+        if self._graph.finalized or newest == self._first_seen or (newest == self._known and not is_last):
             return False
         fresh = tf_compat.ops_from(self._graph, self._known)
         with self._outside():
             if is_last or any(op.type not in _OF_NO_ACCOUNT for op in fresh):
                 strict = self._is_strict or (self.has_gradients and (is_last or trains(self._graph)))
-                known = {site.variable for site in self.plan.sites}
                 self.masker.mask(losses=self.watcher.asked, strict=strict)
-                self._check_unseen(known)
+                self._check_unseen()
                 self._attach()
             if self.masker.masks:
                 self._savers.give_state()
@@ -128,9 +129,12 @@ class Following:
         with self._graph.as_default(), self._graph.control_dependencies(None), self._graph.name_scope(None):
             yield
 
-    def _check_unseen(self, known: Set[str]) -> None:
-        for site in self.plan.sites:
-            for consumer in () if site.variable in known else site.consumers:
+    def _check_unseen(self) -> None:
+        """Checks that no session has taken in, before it was masked, what has been masked since the last call."""
+        fresh = [site for site in self.plan.sites if site.variable not in self._checked]
+        self._checked.update(site.variable for site in fresh)
+        for site in fresh:
+            for consumer in site.consumers:
                 if tf_compat.number_of(self._graph.get_operation_by_name(consumer.op)) <= self._seen:
                     raise UsageError(
                         f"{site.variable}: expected a graph that no session has run, but '{consumer.op}' can have run "
