@@ -14,6 +14,7 @@ _HOMES = {
     "Channel": "spec",
     "auto_mask": "estimator",
     "auto_mask_estimator": "estimator",
+    "masking": "session",
     "plan_graph": "masker",
     "mask_graph": "masker",
     "Masker": "masker",

@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+import weakref
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -15,6 +16,7 @@ from graph_masker.plan import MaskPlan, Site
 from graph_masker.planning import make_plan
 from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
+from graph_masker.steps import own_step
 from graph_masker.surgery import MaskedVariable, apply_plan, changes, check_criterion, mask_body
 from graph_masker.verify import originals_of, verify_masked, verify_view
 from rewriters import DEFAULT_RULES, Rule
@@ -50,6 +52,20 @@ def plan_graph(
     return make_plan(view, findings, spec, rules, strict, trainable_only)
 
 
+# Graphs that somebody masks: whoever follows all graphs leaves them alone.
+_CLAIMED: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def claim(graph: Any) -> None:
+    """Marks a graph as one that somebody masks."""
+    _CLAIMED.add(graph)
+
+
+def is_claimed(graph: Any) -> bool:
+    """Tells whether a graph has been given to `claim`."""
+    return graph in _CLAIMED
+
+
 def mask_graph(
     graph: Any,
     spec: PruningSpec,
@@ -77,6 +93,7 @@ def mask_graph(
         PlanError: nothing is to be masked, or gradients cannot be matched with certainty; the graph is as it was.
         SurgeryError: the graph is finalized, or lacks the collections of its variables.
     """
+    claim(graph)
     masker = Masker(graph, spec, rules)
     masker.mask(outputs or (), losses or (), strict=True)
     after = [train_op] if train_op is not None else graph.get_collection(tf.GraphKeys.TRAIN_OP)
@@ -108,6 +125,7 @@ class Masker:
         # What the model code may still hold, and what it is to read in its place: gradients, by tensor name.
         self._replaced: Dict[str, Any] = {}
         self._last_update: Any = None
+        self._counter: Any = None
         # The products that this masker has added, by name.
         self.products: Dict[str, Site] = {}
         self._state: Set[str] = set()
@@ -143,8 +161,15 @@ class Masker:
 
     @property
     def shared_state(self) -> Tuple[Any, ...]:
-        """The variables that pruning adds once for all weights: the last update's step, and the steps averaged over."""
-        return tuple(item for item in (self._last_update, self.accumulators.count) if item is not None)
+        """The variables that pruning adds once for all weights: of steps, and the number of them averaged over."""
+        shared = (self._last_update, self.accumulators.count, self._counter)
+        return tuple(item for item in shared if item is not None)
+
+    def counter(self) -> Any:
+        """Returns the step counter of a graph that counts none itself, adding it if need be."""
+        if self._counter is None:
+            self._counter = own_step(self.graph, self._last_update)
+        return self._counter
 
     def mask(self, outputs: Iterable[Any] = (), losses: Iterable[Any] = (), strict: bool = False) -> MaskPlan:
         """Masks what the graph holds by now and has not been masked yet; returns the plan of all of it.
@@ -194,6 +219,11 @@ class Masker:
         """Whether autodiff was seen to make ops."""
         return bool(self._gradient_ops)
 
+    @property
+    def gradient_ops(self) -> FrozenSet[str]:
+        """Names of the ops that autodiff was seen to make."""
+        return frozenset(self._gradient_ops or ())
+
     def current(self, tensor: Any) -> Any:
         """Returns what a tensor that the model code holds has been replaced by; the tensor, where it has not been."""
         return self._replaced.get(getattr(tensor, "name", ""), tensor)
@@ -213,12 +243,18 @@ class Masker:
         Yields:
             a list that takes in the tensors that were differentiated.
         """
-        self.note_gradients(())
-        watcher = _Watcher(self)
-        with tf_compat.around_functions(self.graph, self._mask_body), tf_compat.around_gradients(self.graph, watcher):
+        claim(self.graph)
+        watcher = self.watcher()
+        bodies = tf_compat.around_functions(lambda graph: self.mask_body if graph is self.graph else None)
+        with bodies, tf_compat.around_gradients(lambda graph: watcher if graph is self.graph else None):
             yield watcher.asked
 
-    def _mask_body(self, body: Any, outputs: Iterable[Any]) -> None:
+    def watcher(self) -> "Watcher":
+        """Returns what masks the graph whenever gradients are asked for; from now on, all of them are to pass it."""
+        self.note_gradients(())
+        return Watcher(self)
+
+    def mask_body(self, body: Any, outputs: Iterable[Any]) -> None:
         """Masks what a function body reads through captured handles: once it is a function, nothing can."""
         variables = tf_compat.captured_variables(body)
         if not variables:
@@ -243,11 +279,15 @@ class Masker:
             self._masked[site.variable] = item
             mask_body(body, item, site.reads)
 
-    def attach_update(self, *after: Any) -> Any:
+    def attach_update(self, *after: Any, step: Any = None) -> Any:
         """Adds the scheduled update of all masks, to run after the given ops, and returns its op.
 
+        Args:
+            after: ops and tensors.
+            step: the step by which the schedule goes; by default the graph's global step.
+
         Raises:
-            UsageError: the graph has no global step.
+            UsageError: the graph has no global step, and none was given.
             PlanError: nothing has been masked.
         """
         if not self._masked:
@@ -256,22 +296,25 @@ class Masker:
             tf.logging.warning(
                 "graph_masker: the graph has a mask update already, '%s'; run that or the new one, never both", UPDATE
             )
-        global_step = tf.train.get_global_step(self.graph)
-        if global_step is None:
+        if step is None:
+            step = tf.train.get_global_step(self.graph)
+        if step is None:
             raise UsageError(
                 "the graph has no global step, which the schedule needs; create one with "
                 "tf.train.get_or_create_global_step() and pass it to the optimizer's minimize"
             )
+        is_first = self.update_op is None
         with tf_compat.paused_collector():
             weights = weights_of(self.masked_variables, self.accumulators, self.spec)
             self.update_op = build_update(
-                self.graph, weights, self.accumulators, self.spec, global_step, self._last_update, after
+                self.graph, weights, self.accumulators, self.spec, step, self._last_update, after
             )
-            add_summaries(self.graph, weights, self.spec, global_step)
+            if is_first:
+                add_summaries(self.graph, weights, self.spec, getattr(step, "variable", step))
         return self.update_op
 
 
-class _Watcher(tf_compat.GradientWatcher):
+class Watcher(tf_compat.GradientWatcher):
     """Masks a graph before its gradients are built; those of a tape, which has recorded the raw weights, after.
 
     Attributes:

@@ -6,9 +6,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.accumulators import COUNT, accumulator_of, criterion_of
+from graph_masker.accumulators import accumulator_of, criterion_of
 from graph_masker.masker import Masker
-from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.savers import summary_of
 from graph_masker.source import CheckpointReader
 from graph_masker.tf_compat import Start
@@ -68,8 +67,8 @@ class Starts:
                 if mask is not None and counted is not None and mask.prefix == counted.prefix:
                     name = accumulator_of(mask.key, criterion_of(item.site).name)
                 self._set(accumulator, self._held(mask, name))
-        for variable, key in zip(self._masker.shared_state, (LAST_UPDATE_STEP, COUNT)):
-            self._set(variable, self._held(counted, key))
+        for variable in self._masker.shared_state:
+            self._set(variable, self._held(counted, variable.op.name))
         if from_masked:
             tf.logging.info("graph_masker: %d weights start with the masks of their checkpoint", from_masked)
 

@@ -39,8 +39,8 @@ class GradientWatcher:
 
 
 @contextlib.contextmanager
-def around_gradients(graph: Any, watcher: GradientWatcher) -> Iterator[None]:
-    """While open, tells a watcher of every building of gradients in `graph`.
+def around_gradients(watcher_of: Callable[[Any], Optional[GradientWatcher]]) -> Iterator[None]:
+    """While open, tells the watcher of a graph, where it has one, of every building of gradients in that graph.
 
     tf.gradients and every optimizer reach TensorFlow's one implementation through its module, so that replacing it
     there sees them all; likewise tapes. Gradients of function bodies are built in graphs of their own and pass.
@@ -48,33 +48,38 @@ def around_gradients(graph: Any, watcher: GradientWatcher) -> Iterator[None]:
     original, of_tape = gradients_util._GradientsHelper, imperative_grad.imperative_grad
     depth = [0]
 
-    def new_ops(first: int) -> List[str]:
+    def new_ops(graph: Any, first: int) -> List[str]:
         numbers = range(first + 1, graph._next_id_counter + 1)
         return [graph._nodes_by_id[number].name for number in numbers if number in graph._nodes_by_id]
 
     def helper(ys: Any, xs: Any, *args: Any, **kwargs: Any) -> Any:
-        if tf.get_default_graph() is not graph:
+        graph = tf.get_default_graph()
+        watcher = watcher_of(graph)
+        if watcher is None:
             return original(ys, xs, *args, **kwargs)
+        watching = watcher
         watcher.before(list(ys) if isinstance(ys, (list, tuple)) else [ys])
         names = [x.op.name for x in (xs if isinstance(xs, (list, tuple)) else [xs]) if hasattr(x, "op")]
         first = graph._next_id_counter
         depth[0] += 1
         try:
-            with _gradient_functions(lambda op: watcher.gradient_of(op, names)):
+            with _gradient_functions(lambda op: watching.gradient_of(op, names)):
                 result = original(ys, xs, *args, **kwargs)
         finally:
             depth[0] -= 1
-        watcher.after(new_ops(first))
+        watcher.after(new_ops(graph, first))
         return result
 
     def tape_helper(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
-        if tf.executing_eagerly() or tf.get_default_graph() is not graph:
+        graph = tf.get_default_graph()
+        watcher = None if tf.executing_eagerly() else watcher_of(graph)
+        if watcher is None:
             return of_tape(tape, target, sources, *args, **kwargs)
         handles = [tensor.op.name for tensor in sources if tensor.dtype == tf.resource]
         watcher.before_tape(handles, bool(depth[0]))
         first = graph._next_id_counter
         result = of_tape(tape, target, sources, *args, **kwargs)
-        return watcher.after_tape(new_ops(first), result)
+        return watcher.after_tape(new_ops(graph, first), result)
 
     gradients_util._GradientsHelper, imperative_grad.imperative_grad = helper, tape_helper
     try:
@@ -95,8 +100,8 @@ def _gradient_functions(of: Callable[[Any], Optional[Callable[..., Any]]]) -> It
 
 
 @contextlib.contextmanager
-def around_functions(graph: Any, built: Callable[[Any, List[Any]], None]) -> Iterator[None]:
-    """While open, calls `built(body graph, its outputs)` when a function body has been built within `graph`.
+def around_functions(built_in: Callable[[Any], Optional[Callable[[Any, List[Any]], None]]]) -> Iterator[None]:
+    """While open, calls `built_in(graph)(body graph, its outputs)` when a function body has been built within a graph.
 
     That is before the body becomes a function, so that it can still be changed and take in more captures. Bodies of
     gradients are autodiff's, and pass.
@@ -117,7 +122,8 @@ def around_functions(graph: Any, built: Callable[[Any, List[Any]], None]) -> Ite
             # Not `python_func`: AutoGraph puts what it makes of that in this place.
             result = decorated.__wrapped__(*args, **kwargs)
             body = tf.get_default_graph()
-            if not depth[0] and _outermost(body) is graph:
+            built = None if depth[0] or tf.executing_eagerly() else built_in(_outermost(body))
+            if built is not None:
                 tensors = [item for item in tf.nest.flatten(result) if isinstance(item, tf.Tensor)]
                 built(body, [tensor for tensor in tensors if tensor.graph is body])
             return result

@@ -1,0 +1,176 @@
+"""Sees what becomes of graphs: sessions that run them, and Keras models that are trained and saved."""
+
+import contextlib
+import functools
+import gc
+from typing import Any, Callable, Iterator, List
+
+import tensorflow.compat.v1 as tf
+from tensorflow.python.client import session as session_lib
+from tensorflow.python.framework import ops
+from tensorflow.python.keras import backend
+from tensorflow.python.keras.engine import network, training
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """While open, a class has `make(original)` in place of one of its methods."""
+    original = vars(owner)[name]
+    setattr(owner, name, functools.wraps(original)(make(original)))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+@contextlib.contextmanager
+def around_sessions(before_run: Callable[[Any], None], before_finalize: Callable[[Any], None]) -> Iterator[None]:
+    """While open, tells of every session that is about to run, before it takes in what is new in its graph.
+
+    Args:
+        before_run: called with the session.
+        before_finalize: called with a graph after which nothing can be added to it.
+    """
+
+    def extending(original: Callable[..., Any]) -> Callable[..., Any]:
+        def extend(self: Any) -> None:
+            before_run(self)
+            original(self)
+
+        return extend
+
+    def finalizing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def finalize(self: Any) -> None:
+            if not self.finalized:
+                before_finalize(self)
+            original(self)
+
+        return finalize
+
+    # Every way to run a graph comes here first: run, callables and partial runs.
+    with replaced(session_lib.BaseSession, "_extend_graph", extending), replaced(ops.Graph, "finalize", finalizing):
+        yield
+
+
+@contextlib.contextmanager
+def around_savers(before: Callable[[], None]) -> Iterator[None]:
+    """While open, tells that a saver is about to be made in the default graph."""
+
+    def initializing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            before()
+            original(self, *args, **kwargs)
+
+        return init
+
+    with replaced(tf.train.Saver, "__init__", initializing):
+        yield
+
+
+def is_local(session: Any) -> bool:
+    """Tells whether a session runs in this process, so that nobody else initializes its variables."""
+    return not session._target
+
+
+def sessions_of(graph: Any) -> List[Any]:
+    """Returns the sessions of a graph that exist."""
+    sessions = (item for item in gc.get_objects() if issubclass(type(item), session_lib.BaseSession))
+    return [session for session in sessions if getattr(session, "_graph", None) is graph]
+
+
+def is_body(graph: Any) -> bool:
+    """Tells whether a graph is that of a function's body."""
+    return hasattr(graph, "outer_graph") or hasattr(graph, "_outer_graph")
+
+
+def add_control_input(op: Any, other: Any) -> None:
+    """Makes an op wait for another one. No session may have run the first."""
+    op._add_control_input(other)
+
+
+def readers_after(op: Any) -> List[Any]:
+    """Returns the ops that read an op's outputs or wait for it."""
+    return [*(consumer for tensor in op.outputs for consumer in tensor.consumers()), *op._control_outputs]
+
+
+def waiting_for(op: Any) -> List[Any]:
+    """Returns the ops that wait for an op."""
+    return list(op._control_outputs)
+
+
+def number_of(op: Any) -> int:
+    """Returns the number of an op in its graph; ops made later have larger ones."""
+    return int(op._id)
+
+
+def newest_number(graph: Any) -> int:
+    """Returns the number of the op that was made last."""
+    return int(graph._next_id_counter)
+
+
+def ops_from(graph: Any, first: int) -> List[Any]:
+    """Returns the ops of a graph with numbers above `first`."""
+    numbers = range(first + 1, graph._next_id_counter + 1)
+    return [graph._nodes_by_id[number] for number in numbers if number in graph._nodes_by_id]
+
+
+def is_in_loop(op: Any) -> bool:
+    """Tells whether an op is in the body of a while loop."""
+    context = op._get_control_flow_context()
+    while context is not None:
+        if context.IsWhileContext():
+            return True
+        context = context.outer_context
+    return False
+
+
+def buffer_of(variable: Any) -> Any:
+    """Returns the tensor by which a variable is written: its handle, or a reference to its buffer."""
+    return variable.op.outputs[0]
+
+
+def track_in_keras(variables: List[Any]) -> None:
+    """Makes Keras initialize variables in its session as it does its own."""
+    for variable in variables:
+        backend.track_variable(variable)
+
+
+@contextlib.contextmanager
+def around_keras(compiled: Callable[[Any], None], saving: Callable[[], Any]) -> Iterator[None]:
+    """While open, tells of Keras models.
+
+    Args:
+        compiled: called with every model that is compiled.
+        saving: returns the context in which a model, or its weights, is saved.
+    """
+
+    def compiling(original: Callable[..., Any]) -> Callable[..., Any]:
+        def compile_model(self: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(self, *args, **kwargs)
+            compiled(self)
+            return result
+
+        return compile_model
+
+    def around_save(original: Callable[..., Any]) -> Callable[..., Any]:
+        def save(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with saving():
+                return original(self, *args, **kwargs)
+
+        return save
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(replaced(training.Model, "compile", compiling))
+        for name in ("save", "save_weights"):
+            stack.enter_context(replaced(network.Network, name, around_save))
+        yield
+
+
+def has_train_function(model: Any) -> bool:
+    """Tells whether a compiled Keras model has its train op."""
+    return getattr(model, "train_function", None) is not None
+
+
+def keras_session() -> Any:
+    """Returns the session that Keras uses for the default graph."""
+    return tf.keras.backend.get_session()
