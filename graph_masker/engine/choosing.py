@@ -18,6 +18,7 @@ class Choice(NamedTuple):
         structure: what stays or goes as one.
         signed: whether the scores' signs count.
         extent: how much there may be to search.
+        is_long: whether it has many entries to count: see `counting.is_long`.
         continues: whether a mask that is sparser than asked for stays so.
         decay: share of the previous threshold in the new one.
         averages: whether scores are sums to be divided by a count, and start anew.
@@ -28,6 +29,7 @@ class Choice(NamedTuple):
     structure: selection.Structure
     signed: bool
     extent: selection.Extent
+    is_long: bool
     continues: bool
     decay: float
     averages: bool
@@ -49,7 +51,7 @@ def choosing(choice: Choice) -> tf_compat.Function:
 
     def graph_masker_select(scores: Any, sparsity: Any, *others: Any) -> Tuple[Any, Any, Any]:
         rest: Iterator[Any] = iter(others)
-        most = units_in(next(rest), choice.structure) if choice.continues else None
+        most = units_in(next(rest), choice.structure, choice.is_long) if choice.continues else None
         # In the scores' own type: sums, and averages of squares, may be too small for half precision.
         dtype = choice.score_dtype
         mask, threshold = selection.select(
@@ -63,7 +65,7 @@ def choosing(choice: Choice) -> tf_compat.Function:
             averages = scores / count if choice.averages else scores
             mask, threshold = _smoothed(choice, averages, threshold, previous)
         mask = tf.cast(mask, choice.dtype)
-        return mask, tf.cast(threshold, choice.dtype), ones_in(mask)
+        return mask, tf.cast(threshold, choice.dtype), ones_in(mask, choice.is_long)
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)
 

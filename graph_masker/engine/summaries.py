@@ -32,7 +32,7 @@ def add_summaries(graph: Any, weights: Sequence[Weight], spec: PruningSpec, glob
                 name, like = f"{scope}/{weight.name}", weight.first.weight.op
                 masks = [tf_compat.read_of(part.mask) for part in weight.parts]
                 whole = nodes.concat(f"{name}/mask", masks, weight.axis, like)
-                counts.extend(nodes.call(f"{name}/ones", _counting(weight.choice.dtype), [whole], like))
+                counts.extend(nodes.call(f"{name}/ones", _counting(weight.choice.dtype, weight.choice.is_long), [whole], like))
                 threshold = tf_compat.read_of(weight.first.threshold)
                 if threshold.dtype != tf.float32:
                     threshold = nodes.cast(f"{name}/threshold", threshold, tf.float32, like)
@@ -62,8 +62,8 @@ def _requested(spec: PruningSpec, step: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=None)
-def _counting(dtype: Any) -> tf_compat.Function:
+def _counting(dtype: Any, is_long: bool) -> tf_compat.Function:
     def graph_masker_ones(mask: Any) -> Any:
-        return ones_in(mask)
+        return ones_in(mask, is_long)
 
     return tf_compat.as_function(graph_masker_ones, [dtype])

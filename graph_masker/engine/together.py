@@ -72,7 +72,7 @@ class Group:
     def _count(self, types: Sequence[Any], entries: Any) -> Tuple[Any, ...]:
         weight = self.weights[self._index]
         masks = [self._writer.read_masks(weight)] if weight.choice.continues else []
-        function = _counting(_member(weight), weight.choice.continues, tuple(types))
+        function = _counting(_member(weight), weight.choice.continues, weight.choice.is_long, tuple(types))
         *counted, finite, held = self._writer.call(weight, "count", function, [entries, *masks])
         self._finite.append(finite)
         self._held.append(held)
@@ -87,7 +87,7 @@ class Group:
         if self._checked is None:
             self._checked = self._check(self._finite)
         extra = [self._writer.count] if weight.choice.averages else []
-        function = _finishing(_member(weight), weight.choice.averages, tuple(types))
+        function = _finishing(_member(weight), weight.choice.averages, weight.choice.is_long, tuple(types))
         after = self._writer.turn(weight, self._checked)
         mask, threshold, kept = self._writer.call(weight, "select", function, [*inputs, *extra], after)
         self._writer.assign(weight, mask, threshold)
@@ -108,9 +108,11 @@ def _least(weight: Weight, most_sparse: float) -> int:
 
 
 @functools.lru_cache(maxsize=None)
-def _counting(member: selection.Member, continues: bool, types: Tuple[Any, ...]) -> tf_compat.Function:
+def _counting(
+    member: selection.Member, continues: bool, is_long: bool, types: Tuple[Any, ...]
+) -> tf_compat.Function:
     def graph_masker_count(entries: Any, *masks: Any) -> Tuple[Any, ...]:
-        held = units_in(masks[0], member.structure) if continues else tf.constant(0)
+        held = units_in(masks[0], member.structure, is_long) if continues else tf.constant(0)
         return (*member.count(entries), held)
 
     return tf_compat.as_function(graph_masker_count, [*types, *([member.mask_dtype] if continues else [])])
@@ -125,13 +127,15 @@ def _contending(member: selection.Member, types: Tuple[Any, ...]) -> tf_compat.F
 
 
 @functools.lru_cache(maxsize=None)
-def _finishing(member: selection.Member, averages: bool, types: Tuple[Any, ...]) -> tf_compat.Function:
+def _finishing(
+    member: selection.Member, averages: bool, is_long: bool, types: Tuple[Any, ...]
+) -> tf_compat.Function:
     def graph_masker_finish(*inputs: Any) -> Tuple[Any, ...]:
         # In the scores' own type: sums, and averages of squares, may be too small for half precision.
         chosen = replace(member, mask_dtype=member.dtype).finish(*inputs[: len(types)])
         mask, threshold = tf.cast(chosen.mask, member.mask_dtype), chosen.threshold
         if averages:
             threshold = threshold / tf.cast(tf.maximum(inputs[-1], 1), member.dtype)
-        return mask, tf.cast(threshold, member.mask_dtype), ones_in(mask)
+        return mask, tf.cast(threshold, member.mask_dtype), ones_in(mask, is_long)
 
     return tf_compat.as_function(graph_masker_finish, [*types, *([tf.int32] if averages else [])])

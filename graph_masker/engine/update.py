@@ -17,6 +17,7 @@ from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators
 from graph_masker.engine.gate import is_due, sparsity_tensor, weight_sparsity_tensor
 from graph_masker.engine.together import Group
+from graph_masker.engine.turns import Turns
 from graph_masker.engine.weights import Weight
 from graph_masker.engine.writing import Writer
 from graph_masker.spec import PruningSpec
@@ -60,7 +61,7 @@ def build_update(
             sparsities = _sparsities(spec, requested, weights, due_step)
             count = None if accumulators.count is None else accumulators.count.read_value()
         nodes = tf_compat.Nodes(graph)
-        writer = Writer(nodes, tf_compat.free_scope(graph, "update"), due_step.op, count)
+        writer = Writer(nodes, tf_compat.free_scope(graph, "update"), due_step.op, count, Turns(weights))
         kept = writer.stack("kept", _write(nodes, writer, weights, spec, sparsities))
         with graph.control_dependencies(writer.assigns):
             last = last_update.assign(due_step)

@@ -6,6 +6,7 @@ from graph_masker import selection
 from graph_masker.accumulators import Accumulators, criterion_of
 from graph_masker.criteria import Criterion
 from graph_masker.engine.choosing import Choice
+from graph_masker.engine.counting import is_long
 from graph_masker.errors import PlanError
 from graph_masker.plan import Pruning
 from graph_masker.schedule import falls
@@ -77,6 +78,7 @@ def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulato
         structure=structure,
         signed=criterion.signed,
         extent=structure.extent(shape),
+        is_long=is_long(sum(part.site.entries for part in parts)),
         continues=spec.continue_from_masks and not falls(spec),
         decay=spec.threshold_decay,
         averages=criterion.averages,

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from graph_masker import tf_compat
 from graph_masker.engine.choosing import choosing, finiteness
+from graph_masker.engine.turns import Turns
 from graph_masker.engine.weights import Weight
 
 
@@ -17,16 +18,17 @@ class Writer:
         count: int32 scalar, the steps that averages are taken over; None where nothing is averaged.
     """
 
-    def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any, count: Optional[Any]) -> None:
-        """Args: where to add ops, below which scope, the op that runs only if masks are due, and `count`."""
+    def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any, count: Optional[Any], turns: Turns) -> None:
+        """Args: where to add ops, below which scope, the op that runs only if masks are due, `count`, and whose turn is
+        when.
+        """
         self.assigns: List[Any] = []
         self.scope = scope
         self.scores: Dict[str, Any] = {}
         self.count = count
         self._nodes = nodes
         self._pivot = pivot
-        # By device, the last ops of the weight before: one at a time, so that memory is needed for one only.
-        self._before: Dict[str, List[Any]] = {}
+        self._turns = turns
 
     def read(self, weight: Weight) -> None:
         """Reads the scores of a weight."""
@@ -55,8 +57,8 @@ class Writer:
             return nodes.call(f"{scope}/{name}", function, inputs, weight.first.weight.op, after)
 
     def turn(self, weight: Weight, checked: Any) -> List[Any]:
-        """Returns what the selection for a weight waits for: the check of all, and the weight before."""
-        return [checked, *self._before.get(weight.first.weight.op.device, ())]
+        """Returns what the selection for a weight waits for: the check of all, and weights before."""
+        return [checked, *self._turns.before(weight)]
 
     def write(self, weight: Weight, sparsity: Any, checked: Any) -> Any:
         """Selects what stays of a weight and assigns it; returns the number of entries that do, an int32 scalar.
@@ -80,7 +82,7 @@ class Writer:
         return kept
 
     def assign(self, weight: Weight, mask: Any, threshold: Any) -> None:
-        """Writes mask and threshold of a weight; the next weight on its device waits for that."""
+        """Writes mask and threshold of a weight; weights that come later on its device wait for that."""
         scopes = self._scopes(weight)
         with self._nodes as nodes:
             sizes = [part.site.shape[weight.axis] for part in weight.parts]
@@ -92,7 +94,7 @@ class Writer:
             assigns.append(nodes.assign(f"{scopes[0]}/threshold", weight.first.threshold, threshold))
             if weight.choice.averages:
                 assigns.extend(self._reset(nodes, weight, assigns))
-        self._before[weight.first.weight.op.device] = assigns
+        self._turns.done(weight, assigns)
         self.assigns.extend(assigns)
 
     def _reset(self, nodes: tf_compat.Nodes, weight: Weight, after: Sequence[Any]) -> List[Any]:

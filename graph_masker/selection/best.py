@@ -6,9 +6,9 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.selection.keys import from_key
-from graph_masker.selection.masks import mask_of, mask_of_first
+from graph_masker.selection.masks import as_mask, mask_of, mask_of_first
 from graph_masker.selection.pieces import Extent, Keys, zero_or_one
-from graph_masker.selection.search import kth
+from graph_masker.selection.search import kth, kth_guessed
 
 
 class Best(NamedTuple):
@@ -34,9 +34,33 @@ def keep_best(keys: Keys, kept: Any, dtype: Any) -> Best:
     if keys.extent is Extent.SMALL:
         return _of_few(keys, kept, dtype)
     with tf_compat.first_control_flow():
-        last = kth(keys, kept)
-        mask = mask_of(keys, last.key, kept - last.above, last.equal, dtype)
-        return Best(mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed))
+        return (_of_some if keys.extent is Extent.MEDIUM else _of_many)(keys, kept, dtype)
+
+
+def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
+    last = kth(keys, kept)
+    mask = mask_of(keys, last.key, kept - last.above, last.equal, dtype)
+    return Best(mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed))
+
+
+def _of_some(keys: Keys, kept: Any, dtype: Any) -> Best:
+    """As `keep_best`, for one key or more: what is rare is one branch, so that few ops are skipped."""
+    whole = keys.all()
+    last, is_right = kth_guessed(whole, keys, kept)
+
+    def otherwise(scores: Any, kept: Any) -> Any:
+        best = _of_many(Keys(scores, keys.signed, Extent.LARGE), kept, dtype)
+        return best.mask, best.lowest
+
+    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32])
+    return Best(
+        *tf.cond(
+            # Ties are rare, too.
+            is_right & (kept - last.above >= last.equal),
+            lambda: (as_mask(zero_or_one(whole, last.key - 1), dtype), from_key(last.key, keys.signed)),
+            lambda: rarely(keys.scores, kept),
+        )
+    )
 
 
 def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:

@@ -18,22 +18,29 @@ PIECE = 2**18
 # Entries up to which looking at each of them is quicker than looking for the few that matter.
 _SMALL = 2**14
 
+# Entries up to which one piece of any length is quicker than a loop over pieces.
+_MEDIUM = 2**19
+
 _OVERLAP = 2  # Pieces that may be in work at once.
 
 
 class Extent(enum.Enum):
     """How many scores there may be, which decides how they are searched.
 
-    `LARGE` is right for any number. `SMALL` is quicker for some thousands; it needs one at least.
+    `LARGE` is right for any number. `SMALL` is quicker for some thousands and `MEDIUM` for some hundred thousands; both
+    need one at least.
     """
 
     SMALL = "small"
+    MEDIUM = "medium"
     LARGE = "large"
 
 
 def extent_of(entries: Optional[int]) -> Extent:
     """Returns the quickest extent for so many scores; None where their number is not known."""
-    return Extent.SMALL if entries is not None and 0 < entries <= _SMALL else Extent.LARGE
+    if entries is None or not 0 < entries <= _MEDIUM:
+        return Extent.LARGE
+    return Extent.SMALL if entries <= _SMALL else Extent.MEDIUM
 
 
 class Keys(NamedTuple):

@@ -25,7 +25,7 @@ _DEVIATIONS = 3.0
 _RANKS = 4.0
 
 # Keys that are tested at once for whether one of them is in a range.
-_ROW = 16
+_ROW = 8
 
 
 class Kth(NamedTuple):
@@ -44,7 +44,7 @@ class Kth(NamedTuple):
 
 def kth(keys: Keys, kept: Any) -> Kth:
     """Returns the `kept`-th best key (from 1; int32 scalar)."""
-    low, high = _guess(keys, kept)
+    low, high = guess(keys, kept)
     found = between(keys, low, high, keys.size // _FEW_SHARE, counted=True)
     above = found.above_low - tf.size(found.keys)
     is_below = kept > found.above_low
@@ -60,6 +60,24 @@ def kth(keys: Keys, kept: Any) -> Kth:
             lambda: Kth(*rarely(keys.scores, kept, low, found.complete & is_below)),
         )
     )
+
+
+def kth_guessed(whole: Any, keys: Keys, kept: Any) -> Tuple[Kth, Any]:
+    """As `kth`, of keys that have all been computed, without a second look where the sample misled.
+
+    Args:
+        whole: `keys.all()`.
+        keys: one or more.
+        kept: int32 scalar, from 1.
+
+    Returns:
+        The key; and whether it is right, a bool scalar.
+    """
+    low, high = guess(keys, kept)
+    near, above_low = _between_of(whole, low, high, counted=True)
+    above = above_low - tf.size(near)
+    last = kth_of(near, above, tf.minimum(tf.maximum(kept, above), above_low), keys.width)
+    return last, (above < kept) & (kept <= above_low)
 
 
 def _among_found(few: Any, above: Any, kept: Any, width: Width) -> Kth:
@@ -123,30 +141,53 @@ class Between(NamedTuple):
 
 def between(keys: Keys, low: Any, high: Any, few: Any, counted: bool = False) -> Between:
     """Finds the keys above `low` that do not lie above `high`; gives up beyond about `few` of them."""
-    one, axis, axes = tf.ones_like(low), tf.constant(1), tf.constant([0, 1])
-    half = tf.bitwise.right_shift(high, one) - tf.bitwise.right_shift(low, one)
-    middle = low + one + half
+    if not keys.is_large:
+        found, above_low = _between_of(keys.all(), low, high, counted)
+        return Between(tf.constant(True), above_low, found)
     rows = keys.size // _ROW
     scores = tf.reshape(tf.slice(keys.scores, [0], [rows * _ROW]), [-1, _ROW])
     rest = to_keys(tf.slice(keys.scores, [rows * _ROW], [-1]), keys.signed)
+    look = _looking(low, high, counted)
+    complete, above_low, near = _look_by_pieces(
+        scores, lambda part: look(to_keys(part, keys.signed)), few // _ROW, keys.width.whole
+    )
+    found, more = _tested(near, rest, low, high, counted)
+    return Between(complete, above_low + more, found)
 
-    def count(part: Any, axes: Any) -> Any:
-        return tf.cast(tf.reduce_sum(zero_or_one(part, low), axes), tf.int32) if counted else tf.constant(0)
 
-    def look(part: Any) -> Any:
-        part = to_keys(part, keys.signed)
+def _between_of(whole: Any, low: Any, high: Any, counted: bool) -> Tuple[Any, Any]:
+    """As `between`, of all keys at once; returns those found and how many lie above the lower one."""
+    split = tf.size(whole) // _ROW * _ROW
+    rows = tf.reshape(tf.slice(whole, [0], tf.reshape(split, [1])), [-1, _ROW])
+    above_low, near = _looking(low, high, counted)(rows)
+    found, more = _tested(near, tf.slice(whole, tf.reshape(split, [1]), [-1]), low, high, counted)
+    return found, above_low + more
+
+
+def _looking(low: Any, high: Any, counted: bool) -> Callable[[Any], Tuple[Any, Any]]:
+    """Returns a function of rows of keys: how many lie above the lower end, and the rows that may have some between."""
+    one, axis, axes = tf.ones_like(low), tf.constant(1), tf.constant([0, 1])
+    half = tf.bitwise.right_shift(high, one) - tf.bitwise.right_shift(low, one)
+    middle = low + one + half
+
+    def look(part: Any) -> Tuple[Any, Any]:
         # A row has a key in the range if one is near its middle. That lets a key or two above the range pass, and
         # the difference may wrap around into it, so that each key of these rows is tested in the end.
         distance = tf.reduce_min(tf.abs(part - middle), axis)
-        return count(part, axes), tf.gather_nd(part, tf.where_v2(distance <= half))
+        return _count_above(part, low, axes, counted), tf.gather_nd(part, tf.where_v2(distance <= half))
 
-    if keys.is_large:
-        complete, above_low, near = _look_by_pieces(scores, look, few // _ROW, keys.width.whole)
-    else:
-        complete, (above_low, near) = tf.constant(True), look(scores)
+    return look
+
+
+def _tested(near: Any, rest: Any, low: Any, high: Any, counted: bool) -> Tuple[Any, Any]:
+    """Returns the keys between; and how many of the rest, which filled no row, lie above the lower end."""
     near = tf.concat([tf.reshape(near, [-1]), rest], 0)
     found = tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
-    return Between(complete, above_low + count(rest, axis - 1), found)
+    return found, _count_above(rest, low, tf.constant(0), counted)
+
+
+def _count_above(part: Any, low: Any, axes: Any, counted: bool) -> Any:
+    return tf.cast(tf.reduce_sum(zero_or_one(part, low), axes), tf.int32) if counted else tf.constant(0)
 
 
 def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: Any) -> Any:
@@ -174,7 +215,7 @@ def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: An
     return complete, total, tf.cond(complete, near.concat, lambda: none)
 
 
-def _guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
+def guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
     """Returns two keys, by a sample: the `kept`-th best very likely lies above the first, and not above the second."""
     size = keys.size
     # Odd, so that a sample of a kernel meets all of its outputs.
