@@ -11,6 +11,7 @@ from graph_masker.errors import PlanError, UsageError
 from graph_masker.masker import Masker
 from graph_masker.plan import MaskPlan
 from graph_masker.savers import include_state, tolerate_dense
+from graph_masker.saving import save_safely
 from graph_masker.spec import PruningSpec
 from rewriters import DEFAULT_RULES, Rule
 
@@ -181,6 +182,8 @@ def _prepare_savers(
         savers.append(saver)
     for saver in savers:
         include_state(saver, masker)
+        if is_training:
+            save_safely(saver)
     # Whatever else model_fn built may restore a dense checkpoint, from a Scaffold's init_fn for one.
     for saver in [*savers, *(saver for saver in built if saver not in savers)]:
         tolerate_dense(saver, masker)

@@ -1,0 +1,120 @@
+"""Makes a training saver safe against what can happen while it writes: a kill, and a full disk.
+
+A run that resumes first writes the checkpoint again that it has resumed from, under the same name. TensorFlow opens the
+index of a sharded checkpoint by its final name, which empties it; killed there, a run would leave no checkpoint to resume
+from. So the old files keep a second name, and the state file says so, until the new ones are complete.
+"""
+
+import glob
+import numbers
+import os
+import shutil
+from typing import Any, Callable, Optional
+
+import tensorflow.compat.v1 as tf
+from google.protobuf import text_format
+
+from graph_masker import files, tf_compat
+from graph_masker.errors import DestinationError
+from graph_masker.source import one_line
+
+# Before the last component of a prefix. The step stays at its end, where tools look for it.
+_KEPT = "kept-"
+
+
+def save_safely(saver: Any) -> None:
+    """Lets a saver replace a directory's latest checkpoint at no risk, and say clearly what it cannot write. In place.
+
+    Its `save` then raises a `DestinationError` where the disk is full.
+    """
+
+    def saving(original: Callable[..., Any]) -> Callable[..., Any]:
+        def save(
+            sess: Any, save_path: Any, global_step: Any = None, latest_filename: Optional[str] = None, **options: Any
+        ) -> Any:
+            if global_step is not None and not isinstance(global_step, numbers.Integral):
+                global_step = int(tf.train.global_step(sess, global_step))
+            prefix = tf_compat.saver_prefix(saver, str(save_path), global_step)
+            try:
+                if options.get("write_state", True):
+                    _keep_latest(prefix, latest_filename)
+                result = original(sess, save_path, global_step, latest_filename, **options)
+            except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError) as error:
+                # An OutOfRangeError (a file larger than may be) would end training as the end of its input does.
+                raise DestinationError(
+                    f"{prefix}: cannot be written: {one_line(error)}; free some space and start training again, which "
+                    "resumes from the checkpoint before"
+                ) from error
+            except OSError as error:
+                raise DestinationError(f"{prefix}: cannot be written: {error.strerror}") from error
+            if options.get("write_state", True):
+                _remove_kept(prefix)
+            return result
+
+        return save
+
+    tf_compat.replace_method(saver, "save", saving)
+
+
+def _kept(prefix: str) -> str:
+    folder, name = os.path.split(prefix)
+    return os.path.join(folder, _KEPT + name)
+
+
+def _keep_latest(prefix: str, latest_filename: Optional[str]) -> None:
+    """Gives the checkpoint of this prefix a second name that the state file points to, if it is the latest."""
+    folder = os.path.dirname(prefix)
+    if "://" in prefix or not os.path.isfile(prefix + ".index"):
+        return
+    state = tf.train.get_checkpoint_state(folder, latest_filename)
+    if state is None or os.path.abspath(state.model_checkpoint_path) != os.path.abspath(prefix):
+        return
+    _remove_kept(prefix)
+    kept = _kept(prefix)
+    # The index comes last: without it there is no checkpoint. It is the one file that is not replaced but overwritten.
+    for path in glob.glob(glob.escape(prefix) + ".data-*"):
+        _link(path, kept + path[len(prefix) :])
+    if os.path.isfile(prefix + ".meta"):
+        _link(prefix + ".meta", kept + ".meta")
+    shutil.copyfile(prefix + ".index", kept + ".index")
+    files.sync(kept + ".index")
+    others = [
+        (path, time)
+        for path, time in zip(state.all_model_checkpoint_paths, _times(state))
+        if os.path.abspath(path) != os.path.abspath(prefix)
+    ]
+    del state.all_model_checkpoint_paths[:], state.all_model_checkpoint_timestamps[:]
+    for path, time in others:
+        state.all_model_checkpoint_paths.append(_relative(path, folder))
+        state.all_model_checkpoint_timestamps.append(time)
+    state.model_checkpoint_path = _relative(kept, folder)
+    files.write_text(os.path.join(folder, latest_filename or "checkpoint"), text_format.MessageToString(state))
+
+
+def _times(state: Any) -> Any:
+    count = len(state.all_model_checkpoint_paths)
+    times = list(state.all_model_checkpoint_timestamps)
+    return times if len(times) == count else [0.0] * count
+
+
+def _relative(path: str, folder: str) -> str:
+    """Returns a path as the state file holds it: one in the same directory by its name, so that both can be moved."""
+    return os.path.basename(path) if os.path.dirname(path) == folder else path
+
+
+def _link(path: str, other: str) -> None:
+    try:
+        os.link(path, other)
+    except OSError:
+        # Not every file system has links.
+        shutil.copyfile(path, other)
+
+
+def _remove_kept(prefix: str) -> None:
+    if "://" in prefix:
+        return
+    # The index first, so that what is left in between is no checkpoint.
+    kept = _kept(prefix)
+    for path in [kept + ".index", kept + ".meta", *glob.glob(glob.escape(kept) + ".data-*")]:
+        if os.path.lexists(path):
+            os.unlink(path)
