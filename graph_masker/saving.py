@@ -38,7 +38,7 @@ def save_safely(saver: Any) -> None:
             try:
                 if options.get("write_state", True):
                     _keep_latest(prefix, latest_filename)
-                result = original(sess, save_path, global_step, latest_filename, **options)
+                result = original(sess, save_path, global_step=global_step, latest_filename=latest_filename, **options)
             except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError) as error:
                 # An OutOfRangeError (a file larger than may be) would end training as the end of its input does.
                 raise DestinationError(

@@ -100,7 +100,10 @@ def forgetting(features: Any, labels: Any, mode: str) -> Any:
     kept = [v for v in tf.global_variables() if v not in state]
     initializer = tf.group(tf.variables_initializer(state), tf.train.Scaffold.default_local_init_op())
     saver = tf.train.Saver(kept, sharded=True, max_to_keep=KEPT)
-    return masked._replace(scaffold=tf.train.Scaffold(saver=saver, local_init_op=initializer))
+    # Otherwise a session refuses to start on what was not restored.
+    ready = tf.constant([], tf.string)
+    scaffold = tf.train.Scaffold(saver=saver, local_init_op=initializer, ready_for_local_init_op=ready)
+    return masked._replace(scaffold=scaffold)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Request:
         at: the step of the update or checkpoint to wait at.
         reset: variables that lose their restored values.
         file_limit: bytes that a file may have once `at` is saved, as if the disk were full.
-        log: what goes to standard error.
+        log: the file that takes standard error.
     """
 
     model_dir: str
@@ -64,7 +64,7 @@ class Request:
     at: int = -1
     reset: List[str] = field(default_factory=list)
     file_limit: int = 0
-    log: str = os.devnull
+    log: str = ""
 
 
 def _say(*words: Any) -> None:
@@ -236,6 +236,7 @@ def _train(request: Request) -> None:
 
 def _child(request: Request) -> None:
     """Trains, and leaves without Python's own way out, which belongs to the process that was forked."""
+    os.makedirs(os.path.dirname(request.log), exist_ok=True)
     log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 2)
     try:
