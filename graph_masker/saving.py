@@ -1,8 +1,8 @@
 """Makes a training saver safe against what can happen while it writes: a kill, and a full disk.
 
-A run that resumes first writes the checkpoint again that it has resumed from, under the same name. TensorFlow opens the
-index of a sharded checkpoint by its final name, which empties it; killed there, a run would leave no checkpoint to resume
-from. So the old files keep a second name, and the state file says so, until the new ones are complete.
+A run that resumes first writes the checkpoint again that it has resumed from, under the same name. TensorFlow opens
+the index of a sharded checkpoint by its final name, which empties it; killed there, a run would leave no checkpoint to
+resume from. So the old files keep a second name, and the state file says so, until the new ones are complete.
 """
 
 import glob

@@ -1,7 +1,7 @@
 """What is trained and killed: small models, each saved in another way, on input that follows the global step.
 
-A batch is computed from the step alone, so that a resumed run sees what the uninterrupted one saw, and no op draws random
-numbers that a checkpoint does not hold.
+A batch is computed from the step alone, so that a resumed run sees what the uninterrupted one saw, and no op draws
+random numbers that a checkpoint does not hold.
 """
 
 from dataclasses import dataclass

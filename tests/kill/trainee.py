@@ -2,8 +2,9 @@
 
     python -m tests.kill.trainee
 
-Requests come as lines of JSON (`Request`) on standard input. Answers are lines on standard output: the child's `pid`, `step`,
-`saving`, `saved`, `stopped POINT` (it waits there to be killed), and last `ended`, the status that `os.waitpid` gave.
+Requests come as lines of JSON (`Request`) on standard input. Answers are lines on standard output: the child's `pid`,
+`step`, `saving`, `saved`, `stopped POINT` (it waits there to be killed), and last `ended`, the status that `os.waitpid`
+gave.
 """
 
 import json
