@@ -16,7 +16,7 @@ from google.protobuf import text_format
 
 from graph_masker import files, tf_compat
 from graph_masker.errors import DestinationError
-from graph_masker.source import one_line
+from graph_masker.source import reason
 
 # Before the last component of a prefix. The step stays at its end, where tools look for it.
 _KEPT = "kept-"
@@ -39,14 +39,13 @@ def save_safely(saver: Any) -> None:
                 if options.get("write_state", True):
                     _keep_latest(prefix, latest_filename)
                 result = original(sess, save_path, global_step=global_step, latest_filename=latest_filename, **options)
-            except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError) as error:
+            except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError, OSError) as error:
                 # An OutOfRangeError (a file larger than may be) would end training as the end of its input does.
+                why = error.strerror if isinstance(error, OSError) else reason(error)
                 raise DestinationError(
-                    f"{prefix}: cannot be written: {one_line(error)}; free some space and start training again, which "
-                    "resumes from the checkpoint before"
+                    f"{prefix}: cannot be written: {why}; free some space and train again, which resumes from the "
+                    "latest checkpoint that is complete"
                 ) from error
-            except OSError as error:
-                raise DestinationError(f"{prefix}: cannot be written: {error.strerror}") from error
             if options.get("write_state", True):
                 _remove_kept(prefix)
             return result

@@ -152,6 +152,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(getattr(error, "message", error)).split())[:160]
 
 
+def reason(error: Exception) -> str:
+    """Returns why TensorFlow could not write a file: what its message says after the file's name, which may be long."""
+    lines = str(getattr(error, "message", error)).splitlines() or [""]
+    return lines[0].rpartition("; ")[2][:160]
+
+
 def damaged(prefix: str, error: Exception) -> SourceError:
     """Returns the error to raise where TensorFlow could not read a checkpoint's files."""
     return SourceError(

@@ -116,6 +116,8 @@ class Trainee:
                 ended.status = int(line.split()[1])
                 index.cut()
                 return ended
+            if line == "ending":
+                self._process.stdin.write(b"reap\n")
             if line.startswith("pid "):
                 pid = int(line.split()[1])
             held = line.startswith("held ")
@@ -123,7 +125,7 @@ class Trainee:
                 index.await_data()
             if held or (kill_line is not None and (line == kill_line or (not kill_line and line.startswith("pid ")))):
                 time.sleep(kill.delay)
-                # Not reaped before "ended" is written, so that the id is nobody else's.
+                # It may have ended by itself. The id is still its own.
                 os.kill(pid, signal.SIGKILL)
                 kill_line = None
 

@@ -23,7 +23,10 @@ SPEC = PruningSpec(
     rules=[{"match": "^conv/", "sparsity": 0.5}],
 )
 CRITERIA = PruningSpec.from_dict(
-    {**SPEC.to_dict(), "rules": [{"match": "^conv/", "criterion": "taylor"}, {"match": ".", "criterion": "movement"}]}
+    {
+        **SPEC.to_dict(),
+        "rules": [{"match": "^conv/", "sparsity": 0.5, "criterion": "taylor"}, {"match": ".", "criterion": "movement"}],
+    }
 )
 UPDATES = (2, 6, 10, 14, 18, 21)
 LAST_UPDATE = "model_pruning/last_mask_update_step"
@@ -132,7 +135,7 @@ def make_estimator(name: str, model_dir: str, saver_steps: int = SAVE_STEPS) -> 
     return tf.estimator.Estimator(model_fn, model_dir, exact_config(saver_steps))
 
 
-def exact_config(saver_steps: int) -> Any:
+def exact_config(saver_steps: int = SAVE_STEPS) -> Any:
     """A RunConfig of one thread and one seed that writes checkpoints every few steps and keeps two."""
     session = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     return tf.estimator.RunConfig(

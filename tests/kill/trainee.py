@@ -3,10 +3,11 @@
     python -m tests.kill.trainee
 
 Requests come as lines of JSON (`Request`) on standard input. Answers are lines on standard output: the child's `pid`,
-`step`, `saving`, `saved`, `stopped POINT` (it waits there to be killed), and last `ended`, the status that `os.waitpid`
-gave.
+`step`, `saving`, `saved`, `stopped POINT` (it waits there to be killed), `ending`, which asks for the line `reap`, and
+last `ended`, the status that `os.waitpid` gave.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -54,7 +55,8 @@ class Request:
         point: where to wait, or nowhere.
         at: the step of the update or checkpoint to wait at.
         reset: variables that lose their restored values.
-        file_limit: bytes that a file may have once `at` is saved, as if the disk were full.
+        file_limit: bytes that a file may have from the time that `at` is saved, as if the disk were full.
+        filler: a file to fill the disk with at that time.
         log: the file that takes standard error.
     """
 
@@ -65,6 +67,7 @@ class Request:
     at: int = -1
     reset: List[str] = field(default_factory=list)
     file_limit: int = 0
+    filler: str = ""
     log: str = ""
 
 
@@ -104,18 +107,21 @@ class _Points:
 
 
 class _Listener(tf.train.CheckpointSaverListener):
-    def __init__(self, points: _Points, file_limit: int, at: int) -> None:
+    def __init__(self, points: _Points, request: Request) -> None:
         self._points = points
-        self._file_limit = file_limit
-        self._at = at
+        self._request = request
 
     def before_save(self, session: Any, global_step_value: int) -> None:
         _say("saving", global_step_value)
         self._points.saving = int(global_step_value)
         self._points.reach("before_save", global_step_value)
-        if self._file_limit and global_step_value == self._at:
+        if global_step_value != self._request.at:
+            return
+        if self._request.file_limit:
             # Python ignores SIGXFSZ: writing more than this is an error, as it is on a full disk.
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self._file_limit, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self._request.file_limit, resource.RLIM_INFINITY))
+        if self._request.filler:
+            fill_disk(self._request.filler)
 
     def after_save(self, session: Any, global_step_value: int) -> None:
         self._points.saving = -1
@@ -195,6 +201,15 @@ def _die_writing() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (_WRITTEN, _WRITTEN))
 
 
+def fill_disk(path: str, free: int = 0) -> None:
+    """Writes a file that leaves `free` bytes of its file system."""
+    with open(path, "wb", buffering=0) as stream, contextlib.suppress(OSError):
+        # One page at a time, up to the very last.
+        while True:
+            stream.write(bytes(4096))
+    os.truncate(path, max(0, os.path.getsize(path) - free))
+
+
 def _patch(points: _Points) -> None:
     nowhere = lambda *_, **__: ""  # noqa: E731
     management = checkpoint_management
@@ -230,7 +245,7 @@ def _train(request: Request) -> None:
     _wait_in_update(points)
     tf.logging.set_verbosity(tf.logging.ERROR)
     hooks = [_Hook(points), *([Reset(request.reset)] if request.reset else [])]
-    listeners = [_Listener(points, request.file_limit, request.at)]
+    listeners = [_Listener(points, request)]
     estimator = make_estimator(request.model, request.model_dir)
     estimator.train(current_batch, max_steps=request.steps, hooks=hooks, saving_listeners=listeners)
 
@@ -243,6 +258,8 @@ def _child(request: Request) -> None:
     try:
         _train(request)
     except BaseException:
+        # The log may be longer than the test allows files to be.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
         os.write(2, traceback.format_exc().encode())
         os._exit(1)
     os._exit(0)
@@ -251,11 +268,15 @@ def _child(request: Request) -> None:
 def main() -> None:
     """Serves requests until standard input ends."""
     _say("ready")
-    for line in sys.stdin:
+    for line in iter(sys.stdin.readline, ""):
         pid = os.fork()
         if pid == 0:
             _child(Request(**json.loads(line)))
         _say("pid", pid)
+        # Its id is nobody else's before the one who may kill it has agreed.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        _say("ending")
+        assert sys.stdin.readline() == "reap\n"
         _, status = os.waitpid(pid, 0)
         _say("ended", status)
 
