@@ -22,6 +22,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.lib.io import file_io
 from tensorflow.python.training import checkpoint_management
 
+from graph_masker.cli import commands
 from tests.kill.models import STEPS, Reset, current_batch, make_estimator
 
 # Places where a child can be made to wait. In the order in which a step and a checkpoint pass them.
@@ -53,10 +54,11 @@ class Request:
         model: a key of `MODELS`.
         steps: the step to train to.
         point: where to wait, or nowhere.
-        at: the step of the update or checkpoint to wait at.
+        at: the step of the update or checkpoint to wait at, or the number of the name.
         reset: variables that lose their restored values.
         file_limit: bytes that a file may have from the time that `at` is saved, as if the disk were full.
         filler: a file to fill the disk with at that time.
+        fold_to: instead of training, `model_dir`, which may also be a prefix, is folded to this.
         log: the file that takes standard error.
     """
 
@@ -68,6 +70,7 @@ class Request:
     reset: List[str] = field(default_factory=list)
     file_limit: int = 0
     filler: str = ""
+    fold_to: str = ""
     log: str = ""
 
 
@@ -250,13 +253,28 @@ def _train(request: Request) -> None:
     estimator.train(current_batch, max_steps=request.steps, hooks=hooks, saving_listeners=listeners)
 
 
+def _fold(request: Request) -> None:
+    """Does what `graph-masker fold` does; every change of a name is a place to wait at, by its number."""
+    points = _Points(request)
+
+    def naming(*_: Any, **__: Any) -> str:
+        points.saving += 1
+        return "naming"
+
+    for name in ("rename", "mkdir"):
+        points.around(os, name, naming, lambda *_, **__: "")
+    sys.stdout = sys.stderr
+    _say("folding")
+    commands.main(["fold", request.model_dir, request.fold_to], standalone_mode=False)
+
+
 def _child(request: Request) -> None:
     """Trains, and leaves without Python's own way out, which belongs to the process that was forked."""
     os.makedirs(os.path.dirname(request.log), exist_ok=True)
     log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 2)
     try:
-        _train(request)
+        _fold(request) if request.fold_to else _train(request)
     except BaseException:
         # The log may be longer than the test allows files to be.
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
