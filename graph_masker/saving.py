@@ -6,13 +6,13 @@ resume from. So the old files keep a second name, and the state file says so, un
 """
 
 import glob
+import inspect
 import numbers
 import os
 import shutil
 from typing import Any, Callable, Optional
 
 import tensorflow.compat.v1 as tf
-from google.protobuf import text_format
 
 from graph_masker import files, tf_compat
 from graph_masker.errors import DestinationError
@@ -20,6 +20,7 @@ from graph_masker.source import reason
 
 # Before the last component of a prefix. The step stays at its end, where tools look for it.
 _KEPT = "kept-"
+_SAVE = inspect.signature(tf.train.Saver.save)
 
 
 def save_safely(saver: Any) -> None:
@@ -29,16 +30,17 @@ def save_safely(saver: Any) -> None:
     """
 
     def saving(original: Callable[..., Any]) -> Callable[..., Any]:
-        def save(
-            sess: Any, save_path: Any, global_step: Any = None, latest_filename: Optional[str] = None, **options: Any
-        ) -> Any:
-            if global_step is not None and not isinstance(global_step, numbers.Integral):
-                global_step = int(tf.train.global_step(sess, global_step))
-            prefix = tf_compat.saver_prefix(saver, str(save_path), global_step)
+        def save(*args: Any, **kwargs: Any) -> Any:
+            given = _SAVE.bind(saver, *args, **kwargs).arguments
+            step = given.get("global_step")
+            if step is not None and not isinstance(step, numbers.Integral):
+                step = tf.train.global_step(given["sess"], step)
+            prefix = tf_compat.saver_prefix(saver, str(given["save_path"]), step)
+            names_latest = given.get("write_state", True)
             try:
-                if options.get("write_state", True):
-                    _keep_latest(prefix, latest_filename)
-                result = original(sess, save_path, global_step=global_step, latest_filename=latest_filename, **options)
+                if names_latest:
+                    _keep_latest(prefix, given.get("latest_filename"))
+                result = original(*args, **kwargs)
             except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError, OSError) as error:
                 # An OutOfRangeError (a file larger than may be) would end training as the end of its input does.
                 why = error.strerror if isinstance(error, OSError) else reason(error)
@@ -46,7 +48,7 @@ def save_safely(saver: Any) -> None:
                     f"{prefix}: cannot be written: {why}; free some space and train again, which resumes from the "
                     "latest checkpoint that is complete"
                 ) from error
-            if options.get("write_state", True):
+            if names_latest:
                 _remove_kept(prefix)
             return result
 
@@ -87,7 +89,7 @@ def _keep_latest(prefix: str, latest_filename: Optional[str]) -> None:
         state.all_model_checkpoint_paths.append(_relative(path, folder))
         state.all_model_checkpoint_timestamps.append(time)
     state.model_checkpoint_path = _relative(kept, folder)
-    files.write_text(os.path.join(folder, latest_filename or "checkpoint"), text_format.MessageToString(state))
+    files.write_text(os.path.join(folder, latest_filename or "checkpoint"), str(state))
 
 
 def _times(state: Any) -> Any:

@@ -57,7 +57,7 @@ def find_source(path: str) -> Source:
 def _newest_meta(directory: str) -> Optional[str]:
     """Returns the latest .meta file of a directory: a checkpoint's own is written last, and a kill may come before."""
     found = [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".meta")]
-    return max(found, key=os.path.getmtime, default=None)
+    return max(found, key=os.path.getmtime) if found else None
 
 
 def _latest(directory: str) -> str:

@@ -126,6 +126,7 @@ class Trainee:
             if held or (kill_line is not None and (line == kill_line or (not kill_line and line.startswith("pid ")))):
                 time.sleep(kill.delay)
                 # It may have ended by itself. The id is still its own.
+                assert pid > 0
                 os.kill(pid, signal.SIGKILL)
                 kill_line = None
 

@@ -4,9 +4,11 @@ A limit on the size of files stands for the disk where none can be mounted; test
 """
 
 import contextlib
+import itertools
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,13 +20,14 @@ from fixtures.estimators import read_all
 from graph_masker import DestinationError, SourceError, files, fold_checkpoint
 from graph_masker.launch import PLAN_FILE
 from tests.helpers.bits import assert_same_bits
-from tests.kill.harness import ROOT, check_directory, environment, hashes
+from tests.kill.harness import ROOT, Kill, check_directory, environment, hashes
 from tests.kill.models import MODELS
 from tests.kill.trainee import Request, fill_disk
 
 # Less than the data of a checkpoint here, more than its index.
 _LIMIT = 8192
 _REMEDY = "free some space and train again, which resumes from the latest checkpoint that is complete"
+_ERROR = r"graph_masker\.errors\.DestinationError: \S+: cannot be written: No space left on device"
 
 
 @contextlib.contextmanager
@@ -113,6 +116,28 @@ def test_training_on_a_disk_that_is_full(trainee: Any, uninterrupted: Any, tmp_p
         os.unlink(filler)
     assert trainee.run(request).status == 0
     assert_same_bits(read_all(request.model_dir), uninterrupted(model))
+
+
+@pytest.mark.slow
+def test_training_on_a_disk_with_ever_more_space(trainee: Any, uninterrupted: Any, tmp_path: Any, small_disk: str):
+    """Whatever it is of a checkpoint that no longer fits: data, index, state file or graph."""
+    filler, page = os.path.join(small_disk, "filler"), os.sysconf("SC_PAGE_SIZE")
+    request = Request(os.path.join(small_disk, "model"), log=str(tmp_path / "log"))
+    begun = str(tmp_path / "begun")
+    assert trainee.run(replace(request, model_dir=begun), Kill("after_save", 9)).killed
+    steps = set()
+    for at, pages in itertools.product((9, 12), (0, 1, 12, *range(22, 28), 60)):
+        shutil.copytree(begun, request.model_dir)
+        ended = trainee.run(replace(request, at=at, filler=filler, free=pages * page))
+        assert ended.status == 1 << 8, (at, pages)
+        assert re.match(_ERROR, _last_line(ended.errors)), (at, pages)
+        steps.add(check_directory(request.model_dir, request.model, str(tmp_path / "folded")))
+        os.unlink(filler)
+        assert trainee.run(request).status == 0
+        assert_same_bits(read_all(request.model_dir), uninterrupted("plain"))
+        shutil.rmtree(request.model_dir)
+    # Some could write all but the graph.
+    assert steps == {9, 12}
 
 
 def test_folding_within_a_limit(trained: str, tmp_path: Any):

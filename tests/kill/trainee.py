@@ -22,6 +22,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.lib.io import file_io
 from tensorflow.python.training import checkpoint_management
 
+from graph_masker import saving
 from graph_masker.cli import commands
 from tests.kill.models import STEPS, Reset, current_batch, make_estimator
 
@@ -57,7 +58,8 @@ class Request:
         at: the step of the update or checkpoint to wait at, or the number of the name.
         reset: variables that lose their restored values.
         file_limit: bytes that a file may have from the time that `at` is saved, as if the disk were full.
-        filler: a file to fill the disk with at that time.
+        filler: a file to fill the disk with at that time, but for `free` bytes.
+        unsafe: whether checkpoints are replaced as TensorFlow does it.
         fold_to: instead of training, `model_dir`, which may also be a prefix, is folded to this.
         log: the file that takes standard error.
     """
@@ -70,6 +72,8 @@ class Request:
     reset: List[str] = field(default_factory=list)
     file_limit: int = 0
     filler: str = ""
+    free: int = 0
+    unsafe: bool = False
     fold_to: str = ""
     log: str = ""
 
@@ -124,7 +128,7 @@ class _Listener(tf.train.CheckpointSaverListener):
             # Python ignores SIGXFSZ: writing more than this is an error, as it is on a full disk.
             resource.setrlimit(resource.RLIMIT_FSIZE, (self._request.file_limit, resource.RLIM_INFINITY))
         if self._request.filler:
-            fill_disk(self._request.filler)
+            fill_disk(self._request.filler, self._request.free)
 
     def after_save(self, session: Any, global_step_value: int) -> None:
         self._points.saving = -1
@@ -246,6 +250,8 @@ def _train(request: Request) -> None:
     points = _Points(request)
     _patch(points)
     _wait_in_update(points)
+    if request.unsafe:
+        saving._keep_latest = lambda *_: None
     tf.logging.set_verbosity(tf.logging.ERROR)
     hooks = [_Hook(points), *([Reset(request.reset)] if request.reset else [])]
     listeners = [_Listener(points, request)]
@@ -270,6 +276,8 @@ def _fold(request: Request) -> None:
 
 def _child(request: Request) -> None:
     """Trains, and leaves without Python's own way out, which belongs to the process that was forked."""
+    # Nobody waits forever for whoever was to kill it.
+    signal.alarm(300)
     os.makedirs(os.path.dirname(request.log), exist_ok=True)
     log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 2)
@@ -289,8 +297,8 @@ def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         pid = os.fork()
         if pid == 0:
+            _say("pid", os.getpid())
             _child(Request(**json.loads(line)))
-        _say("pid", pid)
         # Its id is nobody else's before the one who may kill it has agreed.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         _say("ending")
