@@ -16,7 +16,15 @@ import tensorflow.compat.v1 as tf
 from graph_masker import files, tf_compat
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.masks import MaskNames, find_masks
-from graph_masker.source import CheckpointReader, damaged, find_source, incomplete_tensors, one_line, read_meta_graph
+from graph_masker.source import (
+    CheckpointReader,
+    damaged,
+    find_source,
+    incomplete_tensors,
+    one_line,
+    read_meta_graph,
+    reason,
+)
 
 _GROUP_BYTES = 256 * 2**20
 
@@ -141,17 +149,17 @@ def _write(
         if len(parts) > 1:
             with tf.Graph().as_default(), tf.Session(config=_local()) as session:
                 session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix))
-    except (tf.errors.DataLossError, tf.errors.OutOfRangeError, tf.errors.NotFoundError) as error:
-        raise damaged(reader.prefix, error) from error
-    except tf.errors.InvalidArgumentError as error:
-        if "sufficient slices" not in str(error):
-            raise
-        raise SourceError(
-            f"{reader.prefix}: expected whole tensors, found parts ({one_line(error)}); put the .meta file, which "
-            "lists them, beside the checkpoint"
-        ) from error
     except tf.errors.OpError as error:
-        raise DestinationError(f"{prefix}: cannot be written: {one_line(error)}") from error
+        if "sufficient slices" in str(error):
+            raise SourceError(
+                f"{reader.prefix}: expected whole tensors, found parts ({one_line(error)}); put the .meta file, which "
+                "lists them, beside the checkpoint"
+            ) from error
+        # An OutOfRangeError means a source that ends too early, or a file that may not grow as large as it should.
+        if error.op is not None and error.op.type == "RestoreV2":
+            raise damaged(reader.prefix, error) from error
+        folder = os.path.dirname(os.path.dirname(prefix))
+        raise DestinationError(f"{folder}: cannot be written: {reason(error)}") from error
 
 
 def _write_group(
@@ -228,10 +236,10 @@ def _publish(staged: str, dst: str, prefix: str, to_directory: bool) -> None:
     """Moves the complete files to their names: data first, the index, without which there is no checkpoint, last."""
     name = os.path.basename(prefix)
     state = os.path.join(staged, "checkpoint")
-    with open(state, "w", encoding="utf-8") as stream:
-        stream.write(f"model_checkpoint_path: {json.dumps(name)}\nall_model_checkpoint_paths: {json.dumps(name)}\n")
-    written = sorted(os.listdir(staged), key=lambda item: (item == "checkpoint", item.endswith(".index"), item))
     try:
+        with open(state, "w", encoding="utf-8") as stream:
+            stream.write(f"model_checkpoint_path: {json.dumps(name)}\nall_model_checkpoint_paths: {json.dumps(name)}\n")
+        written = sorted(os.listdir(staged), key=lambda item: (item == "checkpoint", item.endswith(".index"), item))
         for item in written:
             files.sync(os.path.join(staged, item))
         if to_directory:

@@ -100,7 +100,7 @@ class _Masking:
             raise UsageError("auto_mask: expected a graph that can be added to, found a finalized one; build a new one")
         is_training = mode == tf.estimator.ModeKeys.TRAIN
         masker = Masker(graph, self._spec, self._rules, trainable_only=is_training)
-        restoring = Restoring(masker)
+        restoring = Restoring(masker, protects=is_training)
         tf_compat.watch_restoring(graph, restoring)
         with masker.watching_gradients() as asked:
             estimator_spec = self._model_fn(*args, **kwargs)

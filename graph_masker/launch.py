@@ -87,5 +87,4 @@ class _Summary:
             console(stderr=True).print(sites_table(plan), skips_table(plan))
         model_dir = getattr(config, "model_dir", None)
         if model_dir and "://" not in model_dir and getattr(config, "is_chief", True):
-            os.makedirs(model_dir, exist_ok=True)
             files.write_text(os.path.join(model_dir, PLAN_FILE), plan.to_json() + "\n")

@@ -8,14 +8,17 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.masker import Masker
 from graph_masker.savers import include_state, tolerate_dense
+from graph_masker.saving import save_safely
 from graph_masker.starts import Starts
 
 
 class Restoring(tf_compat.RestoreWatcher):
     """What happens to the savers, warm starts and init ops of one graph."""
 
-    def __init__(self, masker: Masker) -> None:
+    def __init__(self, masker: Masker, protects: bool = False) -> None:
+        """Args: what masks the graph; and whether savers are to save safely (see `saving`), as training does."""
         self._masker = masker
+        self._protects = protects
         self._starts = Starts(masker)
         # Savers that were made before the graph was masked for good; after that None.
         self._waiting: Optional[List[Any]] = []
@@ -53,6 +56,8 @@ class Restoring(tf_compat.RestoreWatcher):
     def _give_state(self, saver: Any) -> None:
         include_state(saver, self._masker)
         tolerate_dense(saver, self._masker)
+        if self._protects and isinstance(saver, tf.train.Saver):
+            save_safely(saver)
 
     def initialize_by(self, scaffold: Any) -> Any:
         """Makes the init op of a Scaffold, or else of the graph's collection, initialize pruning state too.

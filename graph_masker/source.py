@@ -18,7 +18,8 @@ class Source(NamedTuple):
     Attributes:
         path: what the user named.
         prefix: of the checkpoint's files, None where there is only a .meta.
-        meta_path: of the .meta file, None where there is none.
+        meta_path: of the .meta file, None where there is none. Of a directory whose latest checkpoint has none, because
+            its run was killed, that of the one before.
     """
 
     path: str
@@ -47,8 +48,16 @@ def find_source(path: str) -> Source:
         )
     if not os.path.isfile(prefix + ".index"):
         CheckpointReader(prefix)  # Any file could be one of the first format: only reading it tells.
-    meta_path = prefix + ".meta"
-    return Source(path, prefix, meta_path if os.path.isfile(meta_path) else None)
+    meta_path: Optional[str] = prefix + ".meta"
+    if not os.path.isfile(prefix + ".meta"):
+        meta_path = _newest_meta(path) if os.path.isdir(path) else None
+    return Source(path, prefix, meta_path)
+
+
+def _newest_meta(directory: str) -> Optional[str]:
+    """Returns the latest .meta file of a directory: a checkpoint's own is written last, and a kill may come before."""
+    found = [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".meta")]
+    return max(found, key=os.path.getmtime) if found else None
 
 
 def _latest(directory: str) -> str:
@@ -183,6 +192,12 @@ class _trouble:
 def one_line(error: Exception) -> str:
     """Returns the beginning of an error's message, in one line."""
     return " ".join(str(getattr(error, "message", error)).split())[:160]
+
+
+def reason(error: Exception) -> str:
+    """Returns why TensorFlow could not write a file: what its message says after the file's name, which may be long."""
+    lines = str(getattr(error, "message", error)).splitlines() or [""]
+    return lines[0].rpartition("; ")[2][:160]
 
 
 def damaged(prefix: str, error: Exception) -> SourceError:

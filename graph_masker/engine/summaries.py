@@ -32,7 +32,9 @@ def add_summaries(graph: Any, weights: Sequence[Weight], spec: PruningSpec, glob
                 name, like = f"{scope}/{weight.name}", weight.first.weight.op
                 masks = [tf_compat.read_of(part.mask) for part in weight.parts]
                 whole = nodes.concat(f"{name}/mask", masks, weight.axis, like)
-                counts.extend(nodes.call(f"{name}/ones", _counting(weight.choice.dtype, weight.choice.is_long), [whole], like))
+                counts.extend(
+                    nodes.call(f"{name}/ones", _counting(weight.choice.dtype, weight.choice.is_long), [whole], like)
+                )
                 threshold = tf_compat.read_of(weight.first.threshold)
                 if threshold.dtype != tf.float32:
                     threshold = nodes.cast(f"{name}/threshold", threshold, tf.float32, like)

@@ -108,9 +108,7 @@ def _least(weight: Weight, most_sparse: float) -> int:
 
 
 @functools.lru_cache(maxsize=None)
-def _counting(
-    member: selection.Member, continues: bool, is_long: bool, types: Tuple[Any, ...]
-) -> tf_compat.Function:
+def _counting(member: selection.Member, continues: bool, is_long: bool, types: Tuple[Any, ...]) -> tf_compat.Function:
     def graph_masker_count(entries: Any, *masks: Any) -> Tuple[Any, ...]:
         held = units_in(masks[0], member.structure, is_long) if continues else tf.constant(0)
         return (*member.count(entries), held)
@@ -127,9 +125,7 @@ def _contending(member: selection.Member, types: Tuple[Any, ...]) -> tf_compat.F
 
 
 @functools.lru_cache(maxsize=None)
-def _finishing(
-    member: selection.Member, averages: bool, is_long: bool, types: Tuple[Any, ...]
-) -> tf_compat.Function:
+def _finishing(member: selection.Member, averages: bool, is_long: bool, types: Tuple[Any, ...]) -> tf_compat.Function:
     def graph_masker_finish(*inputs: Any) -> Tuple[Any, ...]:
         # In the scores' own type: sums, and averages of squares, may be too small for half precision.
         chosen = replace(member, mask_dtype=member.dtype).finish(*inputs[: len(types)])

@@ -44,6 +44,7 @@ from graph_masker.tf_compat.savers import (
     saver_entries,
     saver_has_only_variables,
     saver_is_built,
+    saver_prefix,
     saver_reshapes,
     saver_variables,
 )
@@ -140,6 +141,7 @@ __all__ = [
     "saver_entries",
     "saver_has_only_variables",
     "saver_is_built",
+    "saver_prefix",
     "saver_reshapes",
     "saver_variables",
     "scalar_summaries",

@@ -1,7 +1,7 @@
 """Savers: what they hold, and how they take in more."""
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.ops import variables as variables_lib
@@ -107,3 +107,10 @@ def saver_has_only_variables(saver: Any) -> bool:
 def saver_reshapes(saver: Any) -> bool:
     """Tells whether a saver gives restored values the shape of their variables."""
     return bool(saver._reshape)
+
+
+def saver_prefix(saver: Any, save_path: str, step: Optional[int]) -> str:
+    """Returns the prefix of the checkpoint that a saver writes for a path and a step."""
+    if step is None:
+        return save_path
+    return f"{save_path}-{step:08d}" if saver._pad_step_number else f"{save_path}-{step}"
