@@ -103,6 +103,9 @@ def forgetting(features: Any, labels: Any, mode: str) -> Any:
     kept = [v for v in tf.global_variables() if v not in state]
     initializer = tf.group(tf.variables_initializer(state), tf.train.Scaffold.default_local_init_op())
     saver = tf.train.Saver(kept, sharded=True, max_to_keep=KEPT)
+    # It was given the state when it was made; this takes it away.
+    saver._var_list, saver._is_built, saver.saver_def = kept, False, None
+    saver.build()
     # Otherwise a session refuses to start on what was not restored.
     ready = tf.constant([], tf.string)
     scaffold = tf.train.Scaffold(saver=saver, local_init_op=initializer, ready_for_local_init_op=ready)
