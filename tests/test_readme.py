@@ -29,13 +29,23 @@ def test_the_python_example_trains_prunes_and_folds(tmp_path):
     assert not [name for name in folded if name.endswith("/mask")]
 
 
-def test_the_example_of_a_graph_that_is_built_already_prunes_it(tmp_path):
-    (_, code) = _blocks("python")
-    code += "    for mask in masker.masks.values():\n        print(int(session.run(mask).sum()))\n"
+def _kept_by(code, indent, folder):
+    """Runs an example and returns how many entries each of its masks keeps at the end."""
+    code += f"{indent}for mask in masker.masks.values():\n{indent}    print(int(session.run(mask).sum()))\n"
     result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=str(tmp_path), check=True, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", code], cwd=str(folder), check=True, capture_output=True, text=True
     )
-    assert [int(line) for line in result.stdout.split()] == [kept_entries(n, 0.9) for n in (64 * 300, 300 * 10)]
+    return [int(line) for line in result.stdout.split()]
+
+
+def test_the_example_of_a_session_prunes_it(tmp_path):
+    (_, code, _) = _blocks("python")
+    assert _kept_by(code, " " * 8, tmp_path) == [kept_entries(64 * 10, 0.9)]
+
+
+def test_the_example_of_a_graph_that_is_built_already_prunes_it(tmp_path):
+    (*_, code) = _blocks("python")
+    assert _kept_by(code, " " * 4, tmp_path) == [kept_entries(n, 0.9) for n in (64 * 300, 300 * 10)]
 
 
 def test_the_spec_file_is_a_valid_spec(tmp_path):
