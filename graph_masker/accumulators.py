@@ -72,16 +72,12 @@ class Accumulators:
         """
         criterion = criterion_of(site)
         if site.variable not in self.variables and site.masked:
-            found = self._known(accumulator_of(site.mask, criterion.name))
-            count = self._known(COUNT) if criterion.averages else None
+            found = tf_compat.variable_named(self._graph, accumulator_of(site.mask, criterion.name))
+            count = tf_compat.variable_named(self._graph, COUNT) if criterion.averages else None
             if found is not None and (count is not None or not criterion.averages):
                 self.variables[site.variable] = found
                 self.count = count if self.count is None else self.count
         return self.variables.get(site.variable)
-
-    def _known(self, name: str) -> Any:
-        variables = self._graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
-        return next((variable for variable in variables if variable.op.name == name), None)
 
     def _accumulator(self, site: Site, mask: Any, criterion: Criterion) -> Tuple[Any, bool]:
         """Returns a site's accumulator, and whether it is the first that is averaged: that one counts the steps."""
@@ -104,7 +100,7 @@ class Accumulators:
     def _variable(
         self, nodes: tf_compat.Nodes, name: str, dtype: Any, shape: Tuple[int, ...], is_resource: bool, like: Any
     ) -> Any:
-        known = self._known(name)
+        known = tf_compat.variable_named(self._graph, name)
         if known is not None:
             return known
         scope = f"{name}/Initializer/zeros"

@@ -9,13 +9,12 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.masker import Masker
-from graph_masker.plan import MaskPlan
 from graph_masker.restoring import Restoring
 from graph_masker.spec import PruningSpec
+from graph_masker.telling import PlanCallback, tell
 from rewriters import DEFAULT_RULES, Rule
 
 ModelFn = Callable[..., Any]
-PlanCallback = Callable[[MaskPlan, str, Any], None]
 _MARK = "__graph_masker__"
 
 
@@ -117,24 +116,13 @@ class _Masking:
                 "loss's gradients inside model_fn (optimizer.minimize)"
             )
         plan = masker.mask(_outputs(estimator_spec), asked, strict=is_training)
-        self._report(plan, mode, config)
+        tell(plan, str(mode), config, self._on_plan)
         if is_training:
             estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
         if masker.masks:
             with tf_compat.paused_collector():
                 estimator_spec = _prepare_savers(graph, restoring, estimator_spec)
         return estimator_spec
-
-    def _report(self, plan: MaskPlan, mode: Any, config: Any) -> None:
-        tf.logging.info(
-            "graph_masker: %s graph: %d weights masked (%d entries), %d variables left dense",
-            mode,
-            len(plan.sites),
-            plan.entries,
-            len(plan.skips),
-        )
-        if self._on_plan is not None:
-            self._on_plan(plan, str(mode), config)
 
 
 def _with_mode_and_config(signature: inspect.Signature) -> inspect.Signature:

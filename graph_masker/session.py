@@ -13,10 +13,10 @@ from graph_masker.following import Following, fold_into_weights, weights_folded
 from graph_masker.masker import Masker, is_claimed
 from graph_masker.plan import MaskPlan
 from graph_masker.spec import PruningSpec
+from graph_masker.telling import PlanCallback, tell
 from graph_masker.trainers import trains
 from rewriters import DEFAULT_RULES, Rule
 
-PlanCallback = Callable[[MaskPlan, str, Any], None]
 _KEY = "_graph_masker_following"
 _OPEN: List["Masking"] = []
 
@@ -267,12 +267,4 @@ class Masking:
             return
         self._reported[id(item)] = state
         mode = "train" if item.is_training else "infer"
-        tf.logging.info(
-            "graph_masker: %s graph: %d weights masked (%d entries), %d variables left dense",
-            mode,
-            len(item.plan.sites),
-            item.plan.entries,
-            len(item.plan.skips),
-        )
-        if self._on_plan is not None:
-            self._on_plan(item.plan, mode, None)
+        tell(item.plan, mode, None, self._on_plan)

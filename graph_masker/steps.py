@@ -17,19 +17,8 @@ def own_step(graph: Any, like: Any) -> Any:
         graph: the graph.
         like: the variable whose kind (reference or resource) and place it takes.
     """
-    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
-        if variable.op.name == OWN_STEP:
-            return variable
-    with graph.as_default(), graph.control_dependencies(None), tf_compat.root_variable_scope():
-        return tf.get_variable(
-            OWN_STEP,
-            [],
-            tf.int32,
-            tf.zeros_initializer(),
-            trainable=False,
-            collections=[tf.GraphKeys.GLOBAL_VARIABLES],
-            use_resource=like.op.type == "VarHandleOp",
-        )
+    use_resource = like.op.type == "VarHandleOp"
+    return tf_compat.step_variable(graph, OWN_STEP, tf.zeros_initializer(), use_resource)
 
 
 class StepAhead:

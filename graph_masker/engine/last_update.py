@@ -13,17 +13,4 @@ NEVER = -1
 
 def last_update_step(graph: Any, use_resource: bool) -> Any:
     """Returns the graph's int32 scalar that holds the step of the last mask update, adding it if need be."""
-    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
-        if variable.op.name == LAST_UPDATE_STEP:
-            return variable
-    with graph.as_default(), graph.control_dependencies(None), tf_compat.root_variable_scope():
-        # By get_variable, so that contrib's Pruning finds it under this name.
-        return tf.get_variable(
-            LAST_UPDATE_STEP,
-            [],
-            tf.int32,
-            tf.constant_initializer(NEVER),
-            trainable=False,
-            collections=[tf.GraphKeys.GLOBAL_VARIABLES],
-            use_resource=use_resource,
-        )
+    return tf_compat.step_variable(graph, LAST_UPDATE_STEP, tf.constant_initializer(NEVER), use_resource)

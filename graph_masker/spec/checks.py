@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Mapping, Optional, Sequence, Tuple
 
 from graph_masker.errors import SpecError
 from graph_masker.spec.settings import LAST_STEP
@@ -24,36 +24,31 @@ def number(name: str, value: Any) -> float:
         raise SpecError(f"{name}: expected a number, found {shown(value)}") from error
 
 
+def _number_that(holds: Callable[[float], bool], expected: str, name: str, value: Any) -> float:
+    result = number(name, value)
+    if not holds(result):
+        raise SpecError(f"{name}: expected {expected}, found {result:g}")
+    return result
+
+
 def sparsity(name: str, value: Any) -> float:
     """Returns a fraction of zeros, 0 <= s < 1."""
-    result = number(name, value)
-    if not 0.0 <= result < 1.0:
-        raise SpecError(f"{name}: expected a fraction of zeros with 0 <= s < 1, found {result:g}")
-    return result
+    return _number_that(lambda s: 0.0 <= s < 1.0, "a fraction of zeros with 0 <= s < 1", name, value)
 
 
 def exponent(name: str, value: Any) -> float:
     """Returns a finite number above 0."""
-    result = number(name, value)
-    if not 0.0 < result < math.inf:
-        raise SpecError(f"{name}: expected a number above 0, found {result:g}")
-    return result
+    return _number_that(lambda x: 0.0 < x < math.inf, "a number above 0", name, value)
 
 
 def decay(name: str, value: Any) -> float:
     """Returns a fraction, 0 <= d < 1."""
-    result = number(name, value)
-    if not 0.0 <= result < 1.0:
-        raise SpecError(f"{name}: expected a number with 0 <= d < 1, found {result:g}")
-    return result
+    return _number_that(lambda d: 0.0 <= d < 1.0, "a number with 0 <= d < 1", name, value)
 
 
 def cap(name: str, value: Any) -> float:
     """Returns a fraction, 0 < m <= 1."""
-    result = number(name, value)
-    if not 0.0 < result <= 1.0:
-        raise SpecError(f"{name}: expected a fraction of zeros with 0 < m <= 1, found {result:g}")
-    return result
+    return _number_that(lambda m: 0.0 < m <= 1.0, "a fraction of zeros with 0 < m <= 1", name, value)
 
 
 def steps(name: str, value: Any, least: int) -> int:

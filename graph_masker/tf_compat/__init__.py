@@ -6,7 +6,6 @@ from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
-    beside,
     bincount,
     choose,
     collections_of,
@@ -74,6 +73,8 @@ from graph_masker.tf_compat.variables import (
     read_of,
     saved_name,
     set_slice,
+    step_variable,
+    variable_named,
     writers_of,
 )
 from graph_masker.tf_compat.views import (
@@ -98,7 +99,6 @@ __all__ = [
     "around_savers",
     "around_sessions",
     "as_function",
-    "beside",
     "bincount",
     "buffer_of",
     "captured_variables",
@@ -151,10 +151,12 @@ __all__ = [
     "start_as_made",
     "start_from",
     "start_of",
+    "step_variable",
     "switch",
     "track_in_keras",
     "twin_of",
     "update_input",
+    "variable_named",
     "view_of_body",
     "view_of_graph",
     "view_of_meta_graph",

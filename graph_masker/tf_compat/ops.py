@@ -69,11 +69,6 @@ def root_variable_scope() -> Iterator[None]:
         yield
 
 
-def beside(variable: Any) -> Any:
-    """A context in which new ops are colocated with a variable."""
-    return tf.get_default_graph().colocate_with(variable.op, ignore_existing=True)
-
-
 @contextlib.contextmanager
 def first_control_flow() -> Iterator[None]:
     """While open, conds and loops are ops of this graph (Switch, Merge), not functions, whatever is enabled."""

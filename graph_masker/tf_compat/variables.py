@@ -4,6 +4,7 @@ from typing import Any, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
+from graph_masker.tf_compat.ops import root_variable_scope
 from graph_masker.view import Slice
 
 
@@ -23,6 +24,30 @@ def part_of(variable: Any) -> str:
     """Returns which part of a checkpoint's tensor a variable holds, as savers write it: "4 5 0,2:-"; all of it, ""."""
     info = getattr(variable, "_save_slice_info", None)
     return "" if info is None else str(info.spec)
+
+
+def variable_named(graph: Any, name: str) -> Any:
+    """Returns the global variable of a graph whose op has this name; None where there is none."""
+    variables = graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+    return next((variable for variable in variables if variable.op.name == name), None)
+
+
+def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool) -> Any:
+    """Returns a graph's int32 scalar of this name, outside of all scopes, adding it if need be; none trains it."""
+    known = variable_named(graph, name)
+    if known is not None:
+        return known
+    with graph.as_default(), graph.control_dependencies(None), root_variable_scope():
+        # By get_variable, so that contrib's Pruning finds its own under its name.
+        return tf.get_variable(
+            name,
+            [],
+            tf.int32,
+            initializer,
+            trainable=False,
+            collections=[tf.GraphKeys.GLOBAL_VARIABLES],
+            use_resource=use_resource,
+        )
 
 
 def initializer_of(variable: Any) -> Any:
