@@ -1,7 +1,9 @@
 """What a run was asked for."""
 
 from pathlib import Path
-from typing import Callable, NamedTuple, Tuple
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
+
+import click
 
 Progress = Callable[[str], None]
 
@@ -24,3 +26,15 @@ class Options(NamedTuple):
     docs: Path
     progress: Progress
     batch: int = 2
+
+    def chosen(self, known: Sequence[Any], usual: Sequence[Any]) -> List[Any]:
+        """Returns those of the known models that were asked for, by name; the usual ones where none was.
+
+        Raises:
+            UsageError: a name is unknown.
+        """
+        by_name = {model.name: model for model in known}
+        for name in self.models:
+            if name not in by_name:
+                raise click.UsageError(f"--model: expected one of {', '.join(by_name)}, found '{name}'")
+        return [by_name[name] for name in self.models] or list(usual)
