@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from fixtures.estimators import CONV, DENSE, SPEC, batches, estimator_spec, plain_model_fn, read_all, run_config
+from fixtures.estimators import (
+    CONV,
+    DENSE,
+    SPEC,
+    batches,
+    estimator_spec,
+    plain_model_fn,
+    read_all,
+    run_config,
+    saver_before_gradients,
+)
 from graph_masker import SourceError, auto_mask
 
 STATE = {"conv/mask", "conv/threshold", "dense/mask", "dense/threshold", "model_pruning/last_mask_update_step"}
@@ -20,19 +30,6 @@ def _own_saver(**options):
         return tf.train.Scaffold(saver=saver)
 
     return lambda features, labels, mode: estimator_spec(features, labels, mode, scaffold=scaffold)
-
-
-def _built_before_gradients(features, labels, mode):
-    savers = []
-    return estimator_spec(
-        features,
-        labels,
-        mode,
-        # An optimizer without slots: a saver made this early would miss them, pruned or not.
-        tf.train.GradientDescentOptimizer(0.1),
-        before_loss=lambda: savers.append(tf.train.Saver(tf.global_variables())),
-        scaffold=lambda: tf.train.Scaffold(saver=savers[0]),
-    )
 
 
 def _dictionary(features, labels, mode):
@@ -67,7 +64,7 @@ def _averaged(features, labels, mode):
         _own_saver(),
         _own_saver(sharded=True, save_relative_paths=True),
         _own_saver(defer_build=True),
-        _built_before_gradients,
+        saver_before_gradients,
         _dictionary,
         _averaged,
     ],
