@@ -1,0 +1,24 @@
+"""`graph-masker fold`."""
+
+import click
+
+from graph_masker.cli.app import quiet_tensorflow
+
+
+@click.command()
+@click.argument("src")
+@click.argument("dst")
+def fold(src: str, dst: str) -> None:
+    """Write masked checkpoint SRC as plain checkpoint DST, with the original model's names.
+
+    SRC is a checkpoint prefix or directory; DST is a prefix or directory of the same kind, and must not exist.
+    Moving averages are folded too. The result is reread and compared before it gets its name.
+    """
+    quiet_tensorflow()
+    from graph_masker import report
+    from graph_masker.checkpoint import fold_checkpoint
+
+    with report.progress("folding") as advance:
+        result = fold_checkpoint(src, dst, advance)
+    report.console().print(report.weights_table(result))
+    click.echo(f"wrote {result.prefix}: {len(result.weights)} weights and {len(result.copies)} moving averages folded")

@@ -1,0 +1,58 @@
+"""The options that make a PruningSpec, the same for every subcommand that takes one."""
+
+from typing import Any, Callable, Dict, Optional
+
+import click
+
+from graph_masker.errors import SpecError
+
+
+def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that make a PruningSpec; the names with underscores are contrib users' habits."""
+    options = [
+        click.option("--spec", "spec_file", metavar="FILE", help="YAML or JSON file that holds the whole spec."),
+        click.option("--hparams", metavar="TEXT", help="The whole spec as tf.contrib.model_pruning takes it."),
+        click.option("--target-sparsity", "--sparsity", "target_sparsity", type=float, metavar="S"),
+        click.option("--begin-step", "--pruning_start_step", "begin_step", type=int, metavar="B"),
+        click.option("--end-step", "--pruning_end_step", "end_step", type=int, metavar="E"),
+        click.option("--frequency", type=int, metavar="F", help="Steps between mask updates. Default 10."),
+        click.option("--initial-sparsity", type=float, metavar="S", help="Sparsity at begin step. Default 0."),
+        click.option("--exponent", type=float, metavar="X", help="Of the schedule's polynomial. Default 3."),
+        click.option("--schedule", metavar="KIND", help="polynomial (default), constant or one_shot."),
+        click.option("--structure", metavar="FORM", help="element (default), 2:4, channel, 'block: [4, 1]', ..."),
+        click.option("--allocation", metavar="KIND", help="uniform (default), global or erk."),
+        click.option("--criterion", metavar="KIND", help="magnitude (default), movement or taylor."),
+        click.option(
+            "--max-sparsity", type=float, metavar="M", help="Of any one weight, under global and erk. Default 1."
+        ),
+        click.option("--include", multiple=True, metavar="REGEX", help="Mask only matching variables. Repeatable."),
+        click.option("--exclude", multiple=True, metavar="REGEX", help="Leave these dense. Repeatable."),
+        click.option("--also", multiple=True, metavar="FAMILY", help="Mask on-request ops too, such as depthwise."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def spec_of(spec_file: Optional[str], hparams: Optional[str], options: Dict[str, Any]) -> Any:
+    """Returns the PruningSpec that the options of `spec_options` make.
+
+    Raises:
+        SpecError: they make none.
+    """
+    from graph_masker.spec import PruningSpec
+    from graph_masker.spec.reading import parse_option
+
+    given = {key: value for key, value in options.items() if value is not None and value != ()}
+    for name, whole in (("--spec", spec_file), ("--hparams", hparams)):
+        others = {**given, **({"hparams": hparams} if name == "--spec" and hparams is not None else {})}
+        if whole is not None and others:
+            names = ", ".join(f"--{key.replace('_', '-')}" for key in others)
+            raise SpecError(f"{names}: cannot be given together with {name}, which holds the whole spec")
+    if spec_file is not None:
+        return PruningSpec.from_file(spec_file)
+    if hparams is not None:
+        return PruningSpec.from_hparams(hparams)
+    if "structure" in given:
+        given["structure"] = parse_option("--structure", given["structure"])
+    return PruningSpec.from_dict(given)
