@@ -92,6 +92,11 @@ class Site:
         """Key under which checkpoints hold the mask."""
         return self.mask if self.part is None else whole_name(self.mask)
 
+    @property
+    def state(self) -> Tuple[OpName, ...]:
+        """Op names of mask and threshold. A frozen graph has lost its thresholds: nothing computes with them."""
+        return (self.mask,) if self.kind == "constant" else (self.mask, self.threshold)
+
     def part_of(self, whole: Any) -> Any:
         """Returns what of a tensor in a checkpoint is this site's."""
         return whole if self.part is None else cut(whole, self.part.offset, self.shape)

@@ -3,7 +3,7 @@
 import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first, would leave it without `estimator`
 
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
-from graph_masker.tf_compat.frozen import view_of_frozen_graph
+from graph_masker.tf_compat.frozen import possible_weights, view_of_frozen_graph
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
@@ -133,6 +133,7 @@ __all__ = [
     "outside_everything",
     "part_of",
     "paused_collector",
+    "possible_weights",
     "quick_restores",
     "read_of",
     "readers_after",

@@ -27,7 +27,7 @@ def view_of_frozen_graph(graph_def: Any) -> GraphView:
     """
     inner = view_of_meta_graph(tf.MetaGraphDef(graph_def=graph_def))
     tensors = {node.name: node.attr["value"].tensor for node in graph_def.node if node.op == "Const"}
-    weights = {name: shape for name, shape in ((name, _shape_of_weight(tensors[name])) for name in tensors) if shape}
+    weights = possible_weights(graph_def)
     flow = Flow((n.name, FROZEN_WEIGHT if n.name in weights else n.op_type, n.inputs) for n in inner.nodes.values())
     masks = _mask_records(flow.nodes, tensors, weights)
     state = {record.mask for record in masks.values()}
@@ -51,6 +51,12 @@ def view_of_frozen_graph(graph_def: Any) -> GraphView:
         inner.has_functions,
         masks,
     )
+
+
+def possible_weights(graph_def: Any) -> Dict[OpName, Tuple[int, ...]]:
+    """Returns the shapes of the constants of a frozen graph that could be weights, biases or scales, by name."""
+    shapes = {node.name: _shape_of_weight(node.attr["value"].tensor) for node in graph_def.node if node.op == "Const"}
+    return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
 def _shape_of_weight(tensor: Any) -> Optional[Tuple[int, ...]]:

@@ -1,47 +1,17 @@
 """One model as each of the four kinds of files: the same sites, masks and skips, whatever holds the graph."""
 
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, List
 
-import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from google.protobuf import text_format
 
-from graph_masker import PlanError, PruningSpec, SourceError, inspect_model, mask_graph
+from fixtures.kinds import KINDS, Written, write_every_kind
+from graph_masker import PlanError, SourceError, inspect_model
 from graph_masker.graph_files import ConstantsReader, read_graph, view_of
 from graph_masker.inspection import mask_zeros, plan_view, tensors_of
-from graph_masker.source import Kind, find_source
+from graph_masker.source import find_source
 from rewriters import DEFAULT_RULES
 from tests.helpers.running import initialize, single_threaded
-
-KINDS = {
-    "ckpt/model.ckpt-0": Kind.CHECKPOINT,
-    "ckpt": Kind.CHECKPOINT,
-    "ckpt/model.ckpt-0.meta": Kind.META_GRAPH,
-    "saved": Kind.SAVED_MODEL,
-    "saved/saved_model.pb": Kind.SAVED_MODEL,
-    "frozen.pb": Kind.FROZEN,
-    "frozen.pbtxt": Kind.FROZEN,
-}
-
-
-class Written(NamedTuple):
-    folder: Any
-    zeros: Dict[str, int]
-
-
-def _model() -> Any:
-    images = tf.placeholder(tf.float32, [2, 8, 8, 3], name="images")
-    features = tf.layers.conv2d(images, 4, 3, name="conv")
-    features = tf.nn.relu(tf.layers.batch_normalization(features, name="norm"))
-    features = tf.layers.separable_conv2d(features, 5, 3, name="separable")
-    sequence = tf.reshape(features, [2, 16, 5])
-    output, _ = tf.nn.dynamic_rnn(tf.nn.rnn_cell.BasicLSTMCell(6), sequence, dtype=tf.float32)
-    hidden = tf.cond(
-        tf.reduce_sum(output) > 0, lambda: tf.layers.dense(output[:, -1], 7, name="a"), lambda: output[:, 0, :1]
-    )
-    table = tf.get_variable("table", [9, 4])
-    return tf.concat([hidden, tf.nn.embedding_lookup(table, [0, 3])], 1, name="output")
 
 
 @pytest.fixture(scope="module", params=["ref", "resource"])
@@ -52,28 +22,7 @@ def storage(request: Any) -> str:
 @pytest.fixture(scope="module", params=["dense", "masked"])
 def written(request: Any, storage: str, tmp_path_factory: Any) -> Written:
     folder = tmp_path_factory.mktemp(f"{storage}-{request.param}")
-    zeros: Dict[str, int] = {}
-    with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=storage == "resource"):
-        output = _model()
-        if request.param == "masked":
-            masker = mask_graph(graph, PruningSpec(0.5, 0, 10), outputs=[output])
-        with single_threaded(graph) as session:
-            initialize(session)
-            if request.param == "masked":
-                for number, (variable, mask) in enumerate(sorted(masker.masks.items())):
-                    value = np.ones(mask.shape.as_list(), np.float32)
-                    value.reshape(-1)[: number + 1] = 0
-                    mask.load(value, session)
-                    zeros[variable] = number + 1
-            (folder / "ckpt").mkdir()
-            tf.train.Saver().save(session, str(folder / "ckpt" / "model.ckpt-0"))
-            tf.saved_model.simple_save(
-                session, str(folder / "saved"), {"images": graph.get_tensor_by_name("images:0")}, {"output": output}
-            )
-            frozen = tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ["output"])
-    (folder / "frozen.pb").write_bytes(frozen.SerializeToString())
-    (folder / "frozen.pbtxt").write_text(text_format.MessageToString(frozen))
-    return Written(folder, zeros)
+    return write_every_kind(folder, storage == "resource", request.param == "masked")
 
 
 def _sites(plan: Any) -> List[Any]:
@@ -96,6 +45,7 @@ def test_every_kind_has_the_same_sites_and_zeros(written: Written) -> None:
     assert [item[0] for item in expected] == [
         "a/kernel",
         "conv/kernel",
+        "head/kernel",
         "rnn/basic_lstm_cell/kernel",
         "separable/pointwise_kernel",
     ]
