@@ -6,6 +6,7 @@ from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with
 from graph_masker.tf_compat.frozen import possible_weights, view_of_frozen_graph
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
+from graph_masker.tf_compat.op_defs import number_of_inputs
 from graph_masker.tf_compat.ops import (
     bincount,
     choose,
@@ -127,6 +128,7 @@ __all__ = [
     "newest_number",
     "nth_element",
     "number_of",
+    "number_of_inputs",
     "ops_from",
     "ops_run_by",
     "outlined",
