@@ -68,7 +68,9 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
                 return original(sess, save_path)
             absent = sorted(set(state) - set(keys))
             if absent:
-                tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, summary_of(absent))
+                masks = {item.mask.op.name for item in masker.masked_variables}
+                start = "masks start at one" if masks & set(absent) else "that starts as in a new run"
+                tf.logging.warning("graph_masker: %s holds no %s; %s", save_path, summary_of(absent), start)
             _load_dense(sess, saver, reader, set(state))
             _load_state(sess, masker.graph, reader, state, keys)
             return None
