@@ -1,4 +1,4 @@
-"""Checkpoints of models masked by hand with tf.contrib.model_pruning go on under auto_mask, and ours there, bit for bit."""
+"""Checkpoints of models masked by hand with contrib's layers go on under auto_mask, and ours there, bit for bit."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def _estimator(model, side, directory, warm_start=None):
 
 
 def _train(model, side, directory, end, warm_start=None, begin=0):
-    """Trains for the steps after `begin` up to `end`; returns what that started from and the last checkpoint's values."""
+    """Trains for the steps after `begin` up to `end`; returns what that started from and the last checkpoint."""
     look = _Look()
     estimator = _estimator(model, side, directory, warm_start)
     estimator.train(lambda: _batches(model, begin), steps=end - begin, hooks=[look])
@@ -131,7 +131,7 @@ def test_a_warm_start_of_weights_takes_contribs_masks_along(tmp_path):
 
 
 def test_masks_that_were_given_a_scope_of_their_own_are_found(tmp_path):
-    """contrib's `apply_mask` on two weights of one scope: ours have other names, in a model_fn, a warm start, a fold."""
+    """contrib's `apply_mask` on two weights of one scope: ours have other names. Resumed, warm-started, folded."""
     model = NETS["two weights in one scope, clipped momentum"]
     _, whole = _train(model, "contrib", tmp_path / "whole", STEPS)
     _, exchanged = _train(model, "contrib", tmp_path / "model", HALF)

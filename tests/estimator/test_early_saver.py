@@ -1,4 +1,4 @@
-"""A saver that the model_fn makes itself, as the Object Detection API does: contrib's pruning cannot resume, ours does."""
+"""A saver made inside model_fn, as the Object Detection API does it: contrib's pruning cannot resume, ours does."""
 
 import pytest
 import tensorflow.compat.v1 as tf

@@ -1,4 +1,4 @@
-"""What Estimators export, by whatever call and in whatever mode, is the masked model: SavedModels compute the same bits."""
+"""What Estimators export, by any call and in any mode, is the masked model: SavedModels compute the same bits."""
 
 import numpy as np
 import pytest
@@ -41,8 +41,7 @@ def _serving():
 def _supervised():
     with tf.Graph().as_default():
         examples = tf.placeholder(tf.float32, [None, 6, 6, 2], "images"), tf.placeholder(tf.int64, [None], "labels")
-        make = tf.estimator.experimental.build_raw_supervised_input_receiver_fn(*examples)
-    return make
+        return tf.estimator.experimental.build_raw_supervised_input_receiver_fn(*examples)
 
 
 def _estimator(model_fn, directory, wrap="model_fn", **config):
