@@ -72,6 +72,11 @@ def any_keywords(features, labels, **kwargs):
     return _build(features, labels, kwargs.get("mode", "train"))
 
 
+def mode_set_before(features, labels, **kwargs):
+    assert kwargs["mode"] == "set before"
+    return _build(features, labels, "train")
+
+
 def keywords_beside_mode(features, labels, mode, **kwargs):
     return _build(features, labels, mode)
 
@@ -129,6 +134,7 @@ MODEL_FNS = {
     "keywords beside mode": keywords_beside_mode,
     "partial": functools.partial(_with_more, rate=0.1),
     "partial with the mode": functools.partial(usual, mode="train"),
+    "partial of any keywords": functools.partial(mode_set_before, mode="set before"),
     "decorated partial": _decorated(functools.partial(usual, mode="train")),
     "partial of partial": functools.partial(functools.partial(_with_more, rate=0.1), params=PARAMS),
     "partial by position": functools.partial(_params_first, PARAMS),
@@ -147,6 +153,7 @@ ALWAYS_TRAIN = (
     "features, labels",
     "features, labels, config",
     "partial with the mode",
+    "partial of any keywords",
     "decorated partial",
 )
 # An Estimator itself does not take these. What auto_mask makes of them, it takes.
