@@ -11,6 +11,7 @@ from graph_masker.masker import Masker
 from graph_masker.plan import MaskPlan
 from graph_masker.restoring import Restoring
 from graph_masker.savers import include_state, tolerate_dense
+from graph_masker.saving import save_safely
 from graph_masker.spec import PruningSpec
 from graph_masker.steps import StepAhead, StepOfItsOwn
 from graph_masker.trainers import Hook, hooks_of, trains
@@ -218,6 +219,7 @@ class _Savers(Restoring):
         """Takes a saver under care: before it saves or restores, the graph is made complete."""
         self._made.append(saver)
         tolerate_dense(saver, self._masker)
+        save_safely(saver)
         for name in ("save", "restore"):
             tf_compat.replace_method(saver, name, self._completing)
 
