@@ -65,6 +65,7 @@ from graph_masker.tf_compat.sessions import (
     sessions_of,
     track_in_keras,
     waiting_for,
+    watch_runs,
 )
 from graph_masker.tf_compat.variables import (
     initializer_of,
@@ -162,6 +163,7 @@ __all__ = [
     "view_of_meta_graph",
     "waiting_for",
     "watch_restoring",
+    "watch_runs",
     "wrap_estimators",
     "writers_of",
 ]
