@@ -77,7 +77,7 @@ class Missing:
     def _look_at(self, session: Any) -> None:
         now, before = self._read(session), self._latest
         self._latest = now
-        if now is None or before is None or now.last != before.last:
+        if now is None or before is None:
             self._times = 0
             return
         hook = next(hook for hook in self._hooks.values() if not hook.is_count)

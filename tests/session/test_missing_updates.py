@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from graph_masker import masking
+from graph_masker import PruningSpec, masking
 from graph_masker.steps import OWN_STEP
 from tests.session.nets import CONFIG, SPEC, all_values, loss, optimizer
 
@@ -58,7 +58,8 @@ def test_a_group_that_is_built_and_not_run(warnings, counted, inside, use_resour
 def test_a_group_that_is_run(warnings, counted):
     with tf.Graph().as_default(), masking(SPEC):
         both = _parts(counted)[2]
-        values = _train(both)
+        # Long after the last update, too.
+        values = _train(both, steps=300)
         assert np.mean(values["dense/mask"]) == 0.25
         # A checkpoint whose step lies ahead of its last update is none that lacks one.
         with tf.Session(config=CONFIG) as session:
@@ -71,10 +72,40 @@ def test_a_group_that_is_run(warnings, counted):
     assert warnings() == []
 
 
-def test_only_looking_at_a_model_is_no_training(warnings):
+def test_before_the_schedule_begins_no_update_is_missing(warnings):
+    with tf.Graph().as_default(), masking(PruningSpec(0.5, 1000, 2000)):
+        _train(*_parts(True)[:2], steps=300)
+    assert warnings() == []
+
+
+def test_weights_that_are_loaded_are_not_trained(warnings):
+    """Between two looks, with a step that only the update counts."""
     with tf.Graph().as_default(), masking(SPEC):
-        _parts(True)
-        _train(tf.losses.get_losses()[0], steps=300)
+        both, (value,) = _parts(False)[2], tf.losses.get_losses()
+        with tf.Session(config=CONFIG) as session:
+            session.run(tf.global_variables_initializer())
+            session.run(value)
+            for variable in tf.trainable_variables():
+                variable.load(0.5 * session.run(variable), session)
+            for _ in range(STEPS):
+                session.run(value)
+            for _ in range(STEPS):
+                session.run(both)
+            assert np.mean(session.run("dense/mask:0")) == 0.25
+    assert warnings() == []
+
+
+@pytest.mark.parametrize("counted", [True, False], ids=["global_step", "own_step"])
+def test_only_looking_at_a_model_is_no_training(warnings, counted):
+    with tf.Graph().as_default(), masking(SPEC):
+        _parts(counted)
+        with tf.Session(config=CONFIG) as session:
+            session.run(tf.global_variables_initializer())
+            if counted:
+                # As from a dense checkpoint: an update is due, and no step is made.
+                tf.train.get_global_step().load(500, session)
+            for _ in range(300):
+                session.run(tf.losses.get_losses()[0])
     assert warnings() == []
 
 
