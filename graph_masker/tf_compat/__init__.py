@@ -76,7 +76,6 @@ from graph_masker.tf_compat.variables import (
     set_slice,
     step_variable,
     variable_named,
-    writers_of,
 )
 from graph_masker.tf_compat.views import (
     captured_variables,
@@ -165,5 +164,4 @@ __all__ = [
     "watch_restoring",
     "watch_runs",
     "wrap_estimators",
-    "writers_of",
 ]
