@@ -148,6 +148,7 @@ def test_train_and_evaluate_with_exporters(tmp_path, wrap):
     exported = {name: sorted(tf.io.gfile.glob(str(tmp_path / "model" / "export" / name / "*"))) for name in _EXPORTERS}
     assert {name: len(paths) for name, paths in exported.items()} == {"latest": 2, "final": 1, "best": 1}
     predicted = {"logits": _predicted(estimator)["logits"]}
+    assert_same_bits(_served(estimator.export_saved_model(str(tmp_path / "saved"), _serving)), predicted)
     for name in _EXPORTERS:
         assert_same_bits(_served(exported[name][-1]), predicted)
     # The one before, of step 8, is that of its own checkpoint.
