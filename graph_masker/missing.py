@@ -13,7 +13,7 @@ from graph_masker import tf_compat
 from graph_masker.errors import UsageError
 from graph_masker.masker import Masker
 from graph_masker.plan import LAST_UPDATE_STEP
-from graph_masker.schedule import update_steps
+from graph_masker.schedule import latest_update
 from graph_masker.steps import OWN_STEP
 from graph_masker.trainers import Hook, hooks_of
 
@@ -85,8 +85,8 @@ class Missing:
             # The update counts the steps itself, so that nothing but weights shows that some were made.
             is_missing = now.step == before.step and now.weight != before.weight
         else:
-            due = update_steps(self._masker.spec, before.step)
-            is_missing = now.step > before.step and bool(due) and before.last < due[-1]
+            due = latest_update(self._masker.spec, before.step)
+            is_missing = now.step > before.step and due is not None and before.last < due
         self._times = self._times + 1 if is_missing else 0
         if self._times == _ENOUGH:
             self._warn(
