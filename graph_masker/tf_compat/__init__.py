@@ -67,6 +67,7 @@ from graph_masker.tf_compat.sessions import (
     sessions_of,
     track_in_keras,
     waiting_for,
+    watch_runs,
 )
 from graph_masker.tf_compat.variables import (
     initializer_of,
@@ -77,7 +78,6 @@ from graph_masker.tf_compat.variables import (
     set_slice,
     step_variable,
     variable_named,
-    writers_of,
 )
 from graph_masker.tf_compat.views import (
     captured_variables,
@@ -167,6 +167,6 @@ __all__ = [
     "view_of_meta_graph",
     "waiting_for",
     "watch_restoring",
+    "watch_runs",
     "wrap_estimators",
-    "writers_of",
 ]
