@@ -23,24 +23,28 @@ def commands() -> None:
 
 def main() -> None:
     """Runs the command line; errors in the input become one line on standard error and exit code 2."""
-    result: Any = None
     try:
-        result = commands.main(prog_name="graph-masker", standalone_mode=False)
-        # A program to run is run here: inside, click would take its exceptions for its own.
-        if callable(result):
-            result()
-        elif isinstance(result, int):
-            sys.exit(result)
+        program = _command()
+        # A program to run is run here: inside, its exceptions would be taken for click's own.
+        if program is not None:
+            program()
     except GraphMaskerError as error:
         click.echo(f"graph-masker: {error}", err=True)
         sys.exit(2)
+
+
+def _command() -> Optional[Callable[[], None]]:
+    """Runs the command that is asked for; returns what `run` leaves to be called."""
+    try:
+        result = commands.main(prog_name="graph-masker", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        if callable(result):
-            raise
         error.show()
         sys.exit(error.exit_code)
+    if isinstance(result, int):
+        sys.exit(result)
+    return result if callable(result) else None
 
 
 @commands.command()
@@ -134,11 +138,15 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def run(
     command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], hparams: Optional[str], **options: Any
 ) -> Callable[[], None]:
-    """Run an unmodified training script with every Estimator made prunable.
+    """Run an unmodified training script or module, and prune every model that it trains.
 
     \b
     graph-masker run --target-sparsity 0.8 --begin-step 0 --end-step 2000 --frequency 100 -- train.py ARGS...
     graph-masker run --spec pruning.yaml -- -m object_detection.model_main ARGS...
+
+    Estimators, sessions, tf-slim and Keras in graph mode. Arguments, output and exit code stay the script's own; where
+    it succeeds and nothing was masked, the exit code is 2. What is masked goes to standard error, and to
+    graph_masker_plan.json beside the checkpoints.
     """
     if command[0] == "-m":
         as_module, command = True, command[1:]

@@ -14,7 +14,7 @@ from tensorflow.python.keras.engine import network, training
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """While open, a class has `make(original)` in place of one of its methods."""
+    """While open, a class or module has `make(original)` in place of one of its functions."""
     original = vars(owner)[name]
     setattr(owner, name, functools.wraps(original)(make(original)))
     try:
@@ -64,6 +64,37 @@ def around_savers(before: Callable[[], None]) -> Iterator[None]:
         return init
 
     with replaced(tf.train.Saver, "__init__", initializing):
+        yield
+
+
+@contextlib.contextmanager
+def around_writers(made: Callable[[str], None]) -> Iterator[None]:
+    """While open, tells the directory of every writer of summaries that is made."""
+
+    def initializing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def init(self: Any, logdir: Any, *args: Any, **kwargs: Any) -> None:
+            made(str(logdir))
+            original(self, logdir, *args, **kwargs)
+
+        return init
+
+    with replaced(tf.summary.FileWriter, "__init__", initializing):
+        yield
+
+
+@contextlib.contextmanager
+def around_eager(enabled: Callable[[], None]) -> Iterator[None]:
+    """While open, tells that the program has turned on eager execution."""
+
+    def enabling(original: Callable[..., Any]) -> Callable[..., Any]:
+        def enable(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            enabled()
+            return result
+
+        return enable
+
+    with replaced(ops, "enable_eager_execution_internal", enabling):
         yield
 
 
