@@ -118,7 +118,7 @@ def _run(target: str, as_module: bool) -> Optional[SystemExit]:
             vars(main).update(
                 __file__=target, __cached__=None, __loader__=loader, __builtins__=builtins, __annotations__={}
             )
-            exec(_code_of(target), vars(main))  # noqa: S102
+            exec(_code_of(target), vars(main))
     except SystemExit as stop:
         return stop
     return None
@@ -130,7 +130,7 @@ _run_module: Any = vars(runpy)["_run_module_as_main"]
 
 def _code_of(path: str) -> Any:
     with open(path, "rb") as stream:
-        compiled = pkgutil.read_code(stream)  # type: ignore[attr-defined]
+        compiled = pkgutil.read_code(stream)
         if compiled is not None:
             return compiled
         stream.seek(0)

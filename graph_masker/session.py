@@ -226,8 +226,6 @@ class Masking:
         return None if following is None else following.watcher
 
     def _body_masker(self, graph: Any) -> Optional[Callable[[Any, List[Any]], None]]:
-        if tf.executing_eagerly_outside_functions():
-            return None  # What the body captures is no variable of a graph.
         following = self._follow(graph)
         return None if following is None else following.masker.mask_body
 
