@@ -51,7 +51,9 @@ class Summary:
         """Called before a graph that trains is saved ("save") or restored ("restore"), with its plan and a prefix."""
         directory = os.path.dirname(path) or "."
         if action == "save":
-            self._keep(plan, directory)
+            # Where there is no such directory the saver fails, and is to go on failing.
+            if os.path.isdir(directory) or "://" in directory:
+                self._keep(plan, directory)
         else:
             self._compare(plan, os.path.join(directory, self._file_of(plan, directory)))
 
