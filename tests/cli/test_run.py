@@ -14,6 +14,7 @@ from graph_masker.schedule import kept_entries
 from graph_masker.summary import PLAN_FILE
 from tests.cli.running import PROGRAMS, PYTHON, run
 from tests.helpers.bits import assert_same_bits, differences
+from tests.helpers.running import normal_value
 from tests.session.nets import KERNELS, SPEC, STEPS, oracle, trained
 
 OPTIONS = ["--sparsity", "0.75", "--pruning_start_step", "2", "--pruning_end_step", "10", "--frequency", "3"]
@@ -72,7 +73,7 @@ def test_its_output_is_that_of_plain_python(road):
 
 def test_it_says_what_is_masked_and_leaves_the_plan_beside_the_checkpoints(road):
     for result in road["results"]:
-        assert result.stderr.count("2 sites, 684 entries") == 1
+        assert result.stderr.count("2 sites, 364 entries") == 1
         assert "a bias or scale" in result.stderr
         assert "graph-masker:" not in result.stderr
     plan = read_plan(road["model"] / PLAN_FILE)
@@ -92,9 +93,16 @@ def test_its_checkpoints_are_inspected_and_folded(road):
     )
 
 
+def copied(model, other):
+    """Copies a directory of checkpoints; its state file may name them with the directory that they were made in."""
+    shutil.copytree(str(model), str(other))
+    state = other / "checkpoint"
+    state.write_text(state.read_text().replace(str(model), str(other)))
+    return other
+
+
 def test_a_run_with_another_spec_says_what_changed(road, tmp_path):
-    model = tmp_path / "model"
-    shutil.copytree(str(road["model"]), str(model))
+    model = copied(road["model"], tmp_path / "model")
     options = ["--sparsity", "0.5", *OPTIONS[2:], "--exclude", "dense"]
     result = run("run", *options, "--", *command(road["name"], model, STEPS + 1))
     assert result.returncode == 0, result.stderr
@@ -103,14 +111,13 @@ def test_a_run_with_another_spec_says_what_changed(road, tmp_path):
         f"graph-masker: {model}/{PLAN_FILE}: masking differs from the run before:",
         "  target_sparsity: 0.75 -> 0.5",
         "  exclude: [] -> ['dense']",
-        "  no longer masked: dense/kernel (exclude: 'dense' matches it)",
+        "  no longer masked: dense/kernel (excluded by 'dense')",
     ]
     assert read_plan(model / PLAN_FILE).spec.target_sparsity == 0.5
 
 
 def test_a_damaged_plan_is_one_line_and_training_goes_on(road, tmp_path):
-    model = tmp_path / "model"
-    shutil.copytree(str(road["model"]), str(model))
+    model = copied(road["model"], tmp_path / "model")
     (model / PLAN_FILE).write_text('{"sites": [')
     result = run("run", *OPTIONS, "--", *command(road["name"], model, STEPS + 1))
     assert result.returncode == 0
@@ -130,11 +137,9 @@ def test_keras(tmp_path):
             for layer in ("conv", "dense"):
                 kernel = model.get_layer(layer).get_weights()[0]
                 assert np.count_nonzero(kernel) == kept_entries(kernel.size, 0.75), layer
-            from tests.helpers.running import normal_value
-
             predicted = model.predict(normal_value("x", [16, 12]))
         assert predicted.tobytes() == np.load(str(file) + ".predicted.npy").tobytes()
-    assert os.listdir(str(tmp_path)) == ["model.h5", "model.h5.predicted.npy"] or len(os.listdir(str(tmp_path))) == 2
+    assert sorted(os.listdir(str(tmp_path))) == ["model.h5", "model.h5.predicted.npy"]
 
 
 def test_two_models_and_one_with_nothing_to_mask(tmp_path):
@@ -208,7 +213,7 @@ def test_an_eager_program_is_told_at_once(tmp_path):
     "body, code, text",
     [
         (
-            "session = tf.Session(); value = loss(); session.run(tf.global_variables_initializer()); session.run(value)",
+            "session, value = tf.Session(), loss(); session.run(tf.global_variables_initializer()); session.run(value)",
             0,
             "trained none of the graphs that were masked",
         ),
