@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Set, Tuple
 
 from graph_masker import files
 from graph_masker.errors import PlanError
@@ -32,24 +32,28 @@ class Summary:
         self._shown: List[MaskPlan] = []
         # By directory; that of a plan in its list is the number in its file's name.
         self._kept: Dict[str, List[MaskPlan]] = {}
-        self._compared: Dict[str, MaskPlan] = {}
-        self._summaries: Optional[str] = None
+        self._compared: Set[str] = set()
+        self._estimators: Set[str] = set()
+        self._writers: List[str] = []
         self._is_eager = False
 
     def planned(self, plan: MaskPlan, mode: str, config: Any) -> None:
         """Called when a graph has been planned, with its mode and the RunConfig, None outside an Estimator."""
         self.has_masked = self.has_masked or bool(plan.sites)
+        directory = _directory(config.model_dir) if config is not None and config.model_dir else None
+        if directory is not None:
+            self._estimators.add(directory)
         if mode != "train":
             return
         if plan not in self._shown:
             self._shown.append(plan)
             console(stderr=True).print(sites_table(plan), skips_table(plan))
-        if config is not None and config.model_dir and config.is_chief:
-            self._keep(plan, config.model_dir)
+        if directory is not None and config.is_chief:
+            self._keep(plan, directory)
 
     def used_checkpoint(self, plan: MaskPlan, action: str, path: str) -> None:
         """Called before a graph that trains is saved ("save") or restored ("restore"), with its plan and a prefix."""
-        directory = os.path.dirname(path) or "."
+        directory = _directory(os.path.dirname(path))
         if action == "save":
             # Where there is no such directory the saver fails, and is to go on failing.
             if os.path.isdir(directory) or "://" in directory:
@@ -59,7 +63,7 @@ class Summary:
 
     def made_writer(self, directory: str) -> None:
         """Called with the directory of a writer of summaries."""
-        self._summaries = self._summaries or directory
+        self._writers.append(_directory(directory))
 
     def enabled_eager(self) -> None:
         """Called when the program turns on eager execution."""
@@ -73,10 +77,11 @@ class Summary:
         """Says what is still to be said at the end of the program; in children that it has forked, nothing."""
         if os.getpid() != self._process:
             return
+        summaries = [path for path in self._writers if not any(_is_within(path, other) for other in self._estimators)]
         for plan in self._shown:
             if plan.sites and not any(_weights(plan) <= _weights(kept) for kept in self._all_kept()):
-                if self._summaries is not None:
-                    self._keep(plan, self._summaries)
+                if summaries:
+                    self._keep(plan, summaries[0])
                 else:
                     self._say(
                         f"no {PLAN_FILE} was written, because {self._program} wrote no checkpoint or summary of the "
@@ -125,10 +130,11 @@ class Summary:
         kept[number : number + 1] = [plan]
 
     def _compare(self, plan: MaskPlan, path: str) -> None:
-        """Says what differs from the plan that is there, unless that has been said."""
-        if path in self._compared or not os.path.exists(path):
+        """Says what differs from the plan that an earlier run has left there, the first time it is asked."""
+        is_first = path not in self._compared
+        self._compared.add(path)
+        if not is_first or not os.path.exists(path):
             return
-        self._compared[path] = plan
         try:
             with open(path, encoding="utf-8") as stream:
                 changes = plan_changes(MaskPlan.from_json(stream.read()), plan)
@@ -140,6 +146,15 @@ class Summary:
 
     def _say(self, text: str) -> None:
         print(f"graph-masker: {text}", file=sys.stderr, flush=True)
+
+
+def _directory(path: str) -> str:
+    """Returns one name for a directory, however it is called."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory + os.sep)
 
 
 def _weights(plan: MaskPlan) -> FrozenSet[Tuple[str, Tuple[int, ...]]]:

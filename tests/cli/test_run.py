@@ -264,3 +264,56 @@ def test_a_directory_that_the_saver_does_not_find_is_not_made(tmp_path):
     result = run("run", *OPTIONS, "--", tmp_path / "own.py", tmp_path)
     assert result.returncode == 1 and "Parent directory" in result.stderr
     assert os.listdir(str(tmp_path)) == ["own.py"]
+
+
+def test_a_model_that_trains_in_a_thread_and_is_saved_by_an_exit_handler(tmp_path):
+    """Both come after the last line of the program."""
+    body = """
+import atexit, threading, time
+found = []
+
+def train():
+    time.sleep(0.5)
+    with tf.Graph().as_default():
+        train_op = optimizer().minimize(loss(), tf.train.get_or_create_global_step())
+        saver, session = tf.train.Saver(), tf.Session()
+        session.run(tf.global_variables_initializer())
+        for _ in range(12):
+            session.run(train_op)
+        found.extend([saver, session])
+
+atexit.register(lambda: found[0].save(found[1], sys.argv[1] + "/model.ckpt"))
+threading.Thread(target=train).start()
+"""
+    (tmp_path / "own.py").write_text(session_script(body))
+    result = run("run", *OPTIONS, "--", tmp_path / "own.py", tmp_path)
+    assert result.returncode == 0 and "nothing was masked" not in result.stderr
+    values = read_all(str(tmp_path))
+    assert [1 - np.mean(values[name]) for name in ("conv/mask", "dense/mask")] == [0.75, 0.75]
+    assert len(read_plan(tmp_path / PLAN_FILE).sites) == 2
+
+
+def test_a_pattern_that_matches_nothing_fails_before_training(tmp_path):
+    body = TRAINING + "print('trained')"
+    (tmp_path / "own.py").write_text(session_script(body))
+    result = run("run", *OPTIONS, "--exclude", "head", "--", tmp_path / "own.py")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith("graph-masker: exclude: 'head' matches none of the 2 weights")
+
+
+def test_an_estimator_with_nothing_to_mask_beside_a_model_that_has(tmp_path):
+    body = """
+def model_fn(features, labels, mode):
+    v = tf.get_variable("v", [3])
+    value = tf.reduce_sum(v * v)
+    train_op = optimizer().minimize(value, tf.train.get_global_step())
+    return tf.estimator.EstimatorSpec(mode, loss=value, train_op=train_op)
+
+tf.estimator.Estimator(model_fn, sys.argv[1]).train(lambda: tf.data.Dataset.from_tensors(({}, 0)).repeat(), steps=2)
+"""
+    (tmp_path / "own.py").write_text(session_script(body + TRAINING))
+    result = run("run", *OPTIONS, "--", tmp_path / "own.py", tmp_path / "model")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("0 sites") == 1 and result.stderr.count("2 sites") == 1
+    assert not (tmp_path / "model" / PLAN_FILE).exists()
+    assert not [name for name in read_all(str(tmp_path / "model")) if name.startswith("model_pruning")]
