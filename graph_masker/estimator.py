@@ -26,6 +26,7 @@ def auto_mask(
     spec: PruningSpec,
     rules: Sequence[Rule] = DEFAULT_RULES,
     on_plan: Optional[PlanCallback] = None,
+    required: bool = True,
 ) -> ModelFn:
     """Returns a model_fn whose graphs are masked, for `tf.estimator.Estimator`.
 
@@ -38,6 +39,7 @@ def auto_mask(
         spec: how sparse, when, and which weights.
         rules: what is known of op types.
         on_plan: called with the plan, the mode and the RunConfig (None outside an Estimator) of each graph.
+        required: whether it is an error if a graph that trains has nothing to mask.
 
     Raises:
         UsageError: `spec` is not a PruningSpec, or the model_fn is masked already.
@@ -46,7 +48,7 @@ def auto_mask(
         raise UsageError(f"auto_mask: expected a PruningSpec, found {type(spec).__name__}")
     if is_masked(model_fn):
         raise UsageError("auto_mask: this model_fn is masked already; give it the original one")
-    return _masked_function(model_fn, _Masking(model_fn, spec, rules, on_plan))
+    return _masked_function(model_fn, _Masking(model_fn, spec, rules, on_plan, required))
 
 
 def is_masked(model_fn: ModelFn) -> bool:
@@ -107,12 +109,18 @@ class _Masking:
     """One model_fn and how its graphs are masked."""
 
     def __init__(
-        self, model_fn: ModelFn, spec: PruningSpec, rules: Sequence[Rule], on_plan: Optional[PlanCallback]
+        self,
+        model_fn: ModelFn,
+        spec: PruningSpec,
+        rules: Sequence[Rule],
+        on_plan: Optional[PlanCallback],
+        required: bool,
     ) -> None:
         self._model_fn = model_fn
         self._spec = spec
         self._rules = rules
         self._on_plan = on_plan
+        self._required = required
 
     def run(self, mode: Any, config: Any, args: Sequence[Any], kwargs: Any) -> Any:
         if tf.executing_eagerly():
@@ -126,7 +134,7 @@ class _Masking:
         if graph.finalized:
             raise UsageError("auto_mask: expected a graph that can be added to, found a finalized one; build a new one")
         is_training = mode == tf.estimator.ModeKeys.TRAIN
-        masker = Masker(graph, self._spec, self._rules, trainable_only=is_training)
+        masker = Masker(graph, self._spec, self._rules, trainable_only=is_training, may_be_empty=not self._required)
         restoring = Restoring(masker, protects=is_training)
         tf_compat.watch_restoring(graph, restoring)
         with masker.watching_gradients() as asked:
@@ -145,7 +153,7 @@ class _Masking:
             )
         plan = masker.mask(_outputs(estimator_spec), asked, strict=is_training)
         tell(plan, str(mode), config, self._on_plan)
-        if is_training:
+        if is_training and masker.masks:
             estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
         if masker.masks:
             with tf_compat.paused_collector():

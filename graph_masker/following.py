@@ -1,7 +1,9 @@
 """One graph that is masked while it is being built, run and built on."""
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Set
+import functools
+import inspect
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -13,10 +15,8 @@ from graph_masker.plan import MaskPlan
 from graph_masker.restoring import Restoring
 from graph_masker.savers import include_state, tolerate_dense
 from graph_masker.saving import save_safely
-from graph_masker.spec import PruningSpec
 from graph_masker.steps import StepAhead, StepOfItsOwn
 from graph_masker.trainers import Hook, hooks_of, trains
-from rewriters import Rule
 
 # Ops that neither compute with a weight nor train it: a graph that has grown by nothing else needs no second look.
 _OF_NO_ACCOUNT = frozenset(
@@ -42,6 +42,12 @@ _OF_NO_ACCOUNT = frozenset(
 )
 
 
+# Called with "save" or "restore" and a saver's path.
+BeforeCheckpoint = Callable[[str, Any], None]
+
+_USES = {name: inspect.signature(getattr(tf.train.Saver, name)) for name in ("save", "restore")}
+
+
 class Following:
     """Keeps one graph masked: each call of `complete` makes good what has been built since the last one.
 
@@ -49,26 +55,24 @@ class Following:
         masker: of the graph.
         watcher: what is to see its gradients.
         owner: what follows it.
+        told: mode and number of sites that the owner has told of; None before it has.
     """
 
-    def __init__(
-        self, graph: Any, spec: PruningSpec, rules: Sequence[Rule], seen: int, complete: Callable[[], None], owner: Any
-    ) -> None:
+    def __init__(self, masker: Masker, seen: int, before_checkpoint: BeforeCheckpoint, owner: Any) -> None:
         """Starts.
 
         Args:
-            graph: the graph.
-            spec: what to mask, and when.
-            rules: what is known of op types.
+            masker: of the graph.
             seen: number of the last op that a session may have run.
-            complete: called before a saver of the graph is used.
+            before_checkpoint: called before a saver of the graph is used; it is to complete the graph.
             owner: what follows the graph.
         """
         self.owner = owner
-        self.masker = Masker(graph, spec, rules)
-        self.watcher = self.masker.watcher()
-        self._savers = _Savers(self.masker, complete)
-        self._graph = graph
+        self.told: Optional[Tuple[str, int]] = None
+        self.masker = masker
+        self.watcher = masker.watcher()
+        self._savers = _Savers(masker, before_checkpoint)
+        self._graph = graph = masker.graph
         self._first_seen = self._seen = seen
         self._known = 0
         self._hooks: Set[Any] = set()
@@ -213,9 +217,9 @@ class Following:
 class _Savers(Restoring):
     """The savers of a graph: all of them take in masks as those come into being."""
 
-    def __init__(self, masker: Masker, complete: Callable[[], None]) -> None:
+    def __init__(self, masker: Masker, before: BeforeCheckpoint) -> None:
         super().__init__(masker)
-        self._complete = complete
+        self._before = before
         self._made: List[Any] = []
         self.settle(())
 
@@ -224,15 +228,17 @@ class _Savers(Restoring):
         self._made.append(saver)
         tolerate_dense(saver, self._masker)
         save_safely(saver)
-        for name in ("save", "restore"):
-            tf_compat.replace_method(saver, name, self._completing)
+        for name, signature in _USES.items():
+            tf_compat.replace_method(saver, name, functools.partial(self._told_before, saver, name, signature))
 
-    def _completing(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def completing(*args: Any, **kwargs: Any) -> Any:
-            self._complete()
+    def _told_before(
+        self, saver: Any, name: str, signature: inspect.Signature, original: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        def use(*args: Any, **kwargs: Any) -> Any:
+            self._before(name, signature.bind_partial(saver, *args, **kwargs).arguments.get("save_path"))
             return original(*args, **kwargs)
 
-        return completing
+        return use
 
     def give_state(self) -> None:
         """Gives the pruning state to every saver that lacks some of it."""

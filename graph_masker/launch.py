@@ -1,59 +1,74 @@
-"""Runs an unmodified training script in this process with every Estimator's model_fn made prunable."""
+"""Runs an unmodified training program in this process, with whatever it trains made prunable."""
 
+import atexit
+import builtins
+import contextlib
 import importlib.util
 import os
+import pkgutil
 import runpy
 import sys
-from typing import Any, List, Sequence
+import threading
+import types
+from importlib.machinery import SourceFileLoader
+from typing import Any, Optional, Sequence
 
-from graph_masker import files, tf_compat
-from graph_masker.errors import UsageError
+from graph_masker import tf_compat
+from graph_masker.errors import GraphMaskerError, UsageError
 from graph_masker.estimator import auto_mask, is_masked
-from graph_masker.plan import MaskPlan
-from graph_masker.report import console, sites_table, skips_table
+from graph_masker.session import Masking
 from graph_masker.spec import PruningSpec
-
-PLAN_FILE = "graph_masker_plan.json"
+from graph_masker.summary import Summary
+from rewriters import DEFAULT_RULES
 
 
 def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> None:
     """Runs a script or module as `python script.py ARGS` or `python -m module ARGS` would, pruning what it trains.
 
-    Its exit code, arguments, `__main__` and standard output stay its own. What was masked and what was not goes
-    to standard error, and as JSON to `graph_masker_plan.json` in the Estimator's model directory.
+    An Estimator's graphs are masked as by `auto_mask`, all others as inside `masking`. Exit code, arguments,
+    `__main__` and standard output stay the program's own. What is masked and what is not goes to standard error, and
+    as JSON to `graph_masker_plan.json` in the directory of the model's checkpoints.
 
     Args:
         command: script path or module name, then its arguments.
         as_module: True for a module.
-        spec: applied to every Estimator that the program makes.
+        spec: applied to every graph that the program trains.
 
     Raises:
         UsageError: there is no such script or module.
-        SystemExit, or whatever the program raises.
+        SystemExit: with code 2 where the program has succeeded and nothing was masked; or the program's own, or
+            whatever else it raises.
     """
     target, *arguments = command
-    _check_target(target, as_module)
-    summary = _Summary()
-    tf_compat.wrap_estimators(
-        lambda model_fn: model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=summary)
-    )
     sys.argv = [target, *arguments]
+    # python has put there what holds this program, and would have put what holds the other one.
+    if not sys.flags.isolated:
+        sys.path[0] = os.getcwd() if as_module else os.path.dirname(os.path.realpath(target))
+    _check_target(target, as_module)
+    process, summary = os.getpid(), Summary(target)
+    masking = _mask_all(spec, summary)
+    succeeded = False
     try:
-        if as_module:
-            runpy.run_module(target, run_name="__main__", alter_sys=True)
-        else:
-            sys.path.insert(0, os.path.dirname(os.path.abspath(target)))
-            runpy.run_path(target, run_name="__main__")
-    finally:
-        if not summary.graphs:
-            console(stderr=True).print(
-                f"graph-masker: nothing was pruned: {target} built no Estimator model", highlight=False
-            )
+        stop = _run(target, as_module)
+        if os.getpid() == process:
+            succeeded = stop is None or stop.code is None or stop.code == 0
+        if succeeded:
+            _wait_for_threads()
+            masking.finish()
+    except GraphMaskerError:
+        raise
+    except BaseException:
+        summary.finish()
+        raise
+    summary.finish()
+    if succeeded and not summary.has_masked:
+        sys.exit(2)
+    if stop is not None:
+        raise stop
 
 
 def _check_target(target: str, as_module: bool) -> None:
     if as_module:
-        sys.path.insert(0, os.getcwd())
         try:
             found = importlib.util.find_spec(target)
         except (ImportError, ValueError):
@@ -67,24 +82,67 @@ def _check_target(target: str, as_module: bool) -> None:
         raise UsageError(f"{target}: expected a Python script, found one that may not be read")
 
 
-class _Summary:
-    """Shows a plan when a training graph has been masked, unless the same has been shown.
+def _mask_all(spec: PruningSpec, summary: Summary) -> Masking:
+    """Makes every Estimator and every other graph of this process prunable, until it ends."""
+    tf_compat.wrap_estimators(
+        lambda model_fn: (
+            model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=summary.planned, required=False)
+        )
+    )
+    masking = Masking(spec, DEFAULT_RULES, summary.planned, required=False, on_checkpoint=summary.used_checkpoint)
+    stack = contextlib.ExitStack()
+    # No default graph is asked for here: a program that executes eagerly says so before there is one.
+    stack.enter_context(masking.opened())
+    stack.enter_context(tf_compat.around_writers(summary.made_writer))
+    stack.enter_context(tf_compat.around_eager(summary.enabled_eager))
+    # Models are saved in exit handlers, too: those of the program are registered later, and so called earlier.
+    atexit.register(stack.close)
+    return masking
 
-    Attributes:
-        graphs: number of graphs masked.
+
+def _run(target: str, as_module: bool) -> Optional[SystemExit]:
+    """Runs a program in a new module `__main__`, which stays: threads and exit handlers need it after the program.
+
+    Returns:
+        what the program raised to end, if it did.
     """
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        if as_module:
+            _run_module(target)
+        elif pkgutil.get_importer(target) is not None:
+            sys.path[0] = target  # An archive.
+            _run_module("__main__", alter_argv=False)
+        else:
+            loader = SourceFileLoader("__main__", target)
+            vars(main).update(
+                __file__=target, __cached__=None, __loader__=loader, __builtins__=builtins, __annotations__={}
+            )
+            exec(_code_of(target), vars(main))
+    except SystemExit as stop:
+        return stop
+    return None
 
-    def __init__(self) -> None:
-        self.graphs = 0
-        self._shown: List[MaskPlan] = []
 
-    def __call__(self, plan: MaskPlan, mode: str, config: Any) -> None:
-        self.graphs += 1
-        if mode != "train":
+# What `python -m` itself calls. runpy.run_module takes the module away again when it has run.
+_run_module: Any = vars(runpy)["_run_module_as_main"]
+
+
+def _code_of(path: str) -> Any:
+    with open(path, "rb") as stream:
+        compiled = pkgutil.read_code(stream)
+        if compiled is not None:
+            return compiled
+        stream.seek(0)
+        return compile(stream.read(), path, "exec", dont_inherit=True)
+
+
+def _wait_for_threads() -> None:
+    """Waits for the threads that Python waits for when a program has ended: they may still train."""
+    while True:
+        others = [
+            thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.current_thread()
+        ]
+        if not others:
             return
-        if plan not in self._shown:
-            self._shown.append(plan)
-            console(stderr=True).print(sites_table(plan), skips_table(plan))
-        model_dir = getattr(config, "model_dir", None)
-        if model_dir and "://" not in model_dir and getattr(config, "is_chief", True):
-            files.write_text(os.path.join(model_dir, PLAN_FILE), plan.to_json() + "\n")
+        others[0].join()

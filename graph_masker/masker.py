@@ -114,14 +114,21 @@ class Masker:
     """
 
     def __init__(
-        self, graph: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES, trainable_only: bool = True
+        self,
+        graph: Any,
+        spec: PruningSpec,
+        rules: Sequence[Rule] = DEFAULT_RULES,
+        trainable_only: bool = True,
+        may_be_empty: bool = False,
     ) -> None:
+        """Args: see `make_plan`."""
         self.graph = graph
         self.spec = spec
         self.plan = MaskPlan((), (), spec)
         self.update_op: Any = None
         self._rules = tuple(rules)
         self._trainable_only = trainable_only
+        self._may_be_empty = may_be_empty
         self._masked: Dict[str, MaskedVariable] = {}
         # What the model code may still hold, and what it is to read in its place: gradients, by tensor name.
         self._replaced: Dict[str, Any] = {}
@@ -196,7 +203,9 @@ class Masker:
         view = tf_compat.view_of_graph(self.graph)
         originals = originals_of(view)
         findings = find_sites(view, self._rules, shown, lost, self._gradient_ops)
-        plan = make_plan(view, findings, self.spec, self._rules, strict, self._trainable_only)
+        plan = make_plan(
+            view, findings, self.spec, self._rules, strict, self._trainable_only, may_be_empty=self._may_be_empty
+        )
         for item in apply_plan(self.graph, plan, self._replaced, self.accumulators):
             self._masked[item.site.variable] = item
             if not item.site.masked:

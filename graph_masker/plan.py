@@ -147,7 +147,7 @@ class MaskPlan:
                 skips=tuple(Skip(**plain) for plain in values["skips"]),
                 spec=PruningSpec.from_dict(values["spec"]) if values["spec"] is not None else None,
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PlanError(f"expected a mask plan in JSON, found something else: {error!r}") from error
 
 

@@ -19,6 +19,7 @@ def make_plan(
     rules: Iterable[Rule],
     strict: bool = True,
     trainable_only: bool = True,
+    may_be_empty: bool = False,
 ) -> MaskPlan:
     """Decides what is masked and names it.
 
@@ -31,13 +32,16 @@ def make_plan(
             may lack parts that the training graph has, so there it is False.
         trainable_only: leave dense what the graph does not train, unless an include pattern names it. A graph
             built for evaluation often declares nothing trainable, so there it is False.
+        may_be_empty: that nothing is left to mask is no error even where `strict`, as for one of many graphs; nor is
+            a pattern without a match, where there is no weight that it could match.
 
     Raises:
         PlanError: nothing to mask, a pattern without a match, an unknown family, a mask's name is taken, or the
             graph holds gradients that cannot be masked with certainty.
     """
     names = _names(view, findings.candidates)
-    reasons = _reasons(findings.candidates, spec, rules, strict)
+    is_bare = may_be_empty and not findings.candidates
+    reasons = _reasons(findings.candidates, spec, rules, strict and not is_bare)
     if trainable_only and view.trainable:
         for candidate in findings.candidates:
             if not candidate.trainable and not (spec is not None and spec.include):
@@ -57,7 +61,7 @@ def make_plan(
         else:
             part = view.slices.get(candidate.variable)
             sites.append(_make_site(candidate, names[candidate.variable], part, how.of(candidate, part)))
-    if strict and not sites:
+    if strict and not sites and not may_be_empty:
         raise PlanError(_nothing_to_mask(skips.values()))
     sites = how.shared_out(sites)
     return MaskPlan(tuple(sites), tuple(sorted(skips.values(), key=lambda skip: view.nodes[skip.variable].order)), spec)

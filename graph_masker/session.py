@@ -17,6 +17,9 @@ from graph_masker.telling import PlanCallback, tell
 from graph_masker.trainers import trains
 from rewriters import DEFAULT_RULES, Rule
 
+# Called with the plan of a graph, "save" or "restore", and the path that a saver is given.
+CheckpointCallback = Callable[[MaskPlan, str, str], None]
+
 _KEY = "_graph_masker_following"
 _OPEN: List["Masking"] = []
 
@@ -42,7 +45,8 @@ def masking(
         spec: how sparse, when, and which weights.
         rules: what is known of op types.
         on_plan: called with the plan, "train" or "infer", and None, when a graph's plan is settled or has changed.
-        required: whether it is an error if nothing at all has been masked in the end.
+        required: whether it is an error if a graph that trains has nothing to mask, or if nothing at all has been
+            masked in the end.
 
     Yields:
         what masks: `plan`, `update_op` and `masks` of the first graph that had something to mask.
@@ -68,25 +72,33 @@ def masking(
         )
     if is_claimed(graph):
         raise UsageError("masking: the default graph is masked already, by auto_mask or mask_graph")
-    current = Masking(spec, rules, on_plan)
-    # Before anything is wrapped: what watches savers, from the first graph on, stays.
+    current = Masking(spec, rules, on_plan, required)
     current.adopt(graph)
     with current.opened():
         yield current
-        current.finish(required)
+        current.finish()
 
 
 class Masking:
     """All graphs that one `masking()` masks."""
 
-    def __init__(self, spec: PruningSpec, rules: Sequence[Rule], on_plan: Optional[PlanCallback]) -> None:
+    def __init__(
+        self,
+        spec: PruningSpec,
+        rules: Sequence[Rule],
+        on_plan: Optional[PlanCallback],
+        required: bool,
+        on_checkpoint: Optional[CheckpointCallback] = None,
+    ) -> None:
+        """Args: see `masking`; and what is called before a graph that trains is saved or restored."""
         self.spec = spec
         self._rules = tuple(rules)
         self._on_plan = on_plan
+        self._required = required
+        self._on_checkpoint = on_checkpoint
         self._lock = threading.RLock()
         self._graphs: List[weakref.ref[Any]] = []
         self._initialized: weakref.WeakKeyDictionary[Any, Set[str]] = weakref.WeakKeyDictionary()
-        self._reported: Dict[int, Tuple[int, bool]] = {}
         self._models: weakref.WeakSet[Any] = weakref.WeakSet()
         self._busy = False
 
@@ -145,6 +157,8 @@ class Masking:
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """While open, TensorFlow tells this of what is built and run."""
+        # Before anything is wrapped: what watches savers stays.
+        tf_compat.install_watchers()
         with contextlib.ExitStack() as stack:
             stack.enter_context(tf_compat.around_functions(self._body_masker))
             stack.enter_context(tf_compat.around_gradients(self._watcher))
@@ -155,7 +169,7 @@ class Masking:
             stack.callback(_OPEN.remove, self)
             yield
 
-    def finish(self, required: bool) -> None:
+    def finish(self) -> None:
         """Masks what is left to be masked.
 
         Raises:
@@ -169,7 +183,7 @@ class Masking:
         for model in self._models:
             if not tf_compat.has_train_function(model):
                 tf_compat.replace_method(model, "_make_train_function", self._reopening)
-        if required and not self.maskers and not any(is_claimed(item.masker.graph) for item in self._followed()):
+        if self._required and not self.maskers and not any(is_claimed(item.masker.graph) for item in self._followed()):
             raise PlanError(
                 "masking: no graph that was built or run inside has a weight to mask; build the model inside, and see "
                 "graph_masker.plan_graph for why a weight is left dense"
@@ -197,13 +211,15 @@ class Masking:
             return None
         following: Optional[Following] = vars(graph).get(_KEY)
         if following is None or following.owner is not self:
-            following = Following(graph, self.spec, self._rules, seen, lambda: self._complete(graph), self)
+            masker = Masker(graph, self.spec, self._rules, may_be_empty=not self._required)
+            following = Following(masker, seen, lambda *used: self._before_checkpoint(graph, *used), self)
             vars(graph)[_KEY] = following
             self._graphs.append(weakref.ref(graph))
         return following
 
     def _follow_default(self) -> None:
-        self._follow(tf.get_default_graph())
+        if not tf.executing_eagerly():
+            self._follow(tf.get_default_graph())
 
     def _watcher(self, graph: Any) -> Optional[tf_compat.GradientWatcher]:
         following = self._follow(graph)
@@ -222,6 +238,12 @@ class Masking:
         with self._lock:
             if following.complete():
                 self._report(following)
+
+    def _before_checkpoint(self, graph: Any, action: str, path: Any) -> None:
+        self._complete(graph)
+        following = vars(graph)[_KEY]
+        if self._on_checkpoint is not None and path is not None and following.is_training and not is_claimed(graph):
+            self._on_checkpoint(following.plan, action, str(path))
 
     def _before_run(self, session: Any) -> None:
         if self._busy:
@@ -260,11 +282,10 @@ class Masking:
             yield
 
     def _report(self, item: Following) -> None:
-        if not item.masker.masks:
+        trains_densely = not item.masker.masks and item.has_gradients and trains(item.masker.graph)
+        if not item.masker.masks and not trains_densely:
             return
-        state = (len(item.plan.sites), item.is_training)
-        if self._reported.get(id(item)) == state:
-            return
-        self._reported[id(item)] = state
-        mode = "train" if item.is_training else "infer"
-        tell(item.plan, mode, None, self._on_plan)
+        mode = "train" if item.is_training or trains_densely else "infer"
+        if item.told != (mode, len(item.plan.sites)):
+            item.told = (mode, len(item.plan.sites))
+            tell(item.plan, mode, None, self._on_plan)

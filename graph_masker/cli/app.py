@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Any
+from typing import Callable, Optional
 
 import click
 
@@ -21,24 +21,28 @@ def commands() -> None:
 
 def main() -> None:
     """Runs the command line; errors in the input become one line on standard error and exit code 2."""
-    result: Any = None
     try:
-        result = commands.main(prog_name="graph-masker", standalone_mode=False)
-        # A program to run is run here: inside, click would take its exceptions for its own.
-        if callable(result):
-            result()
-        elif isinstance(result, int):
-            sys.exit(result)
+        program = _command()
+        # A program to run is run here: inside, its exceptions would be taken for click's own.
+        if program is not None:
+            program()
     except GraphMaskerError as error:
         click.echo(f"graph-masker: {error}", err=True)
         sys.exit(2)
+
+
+def _command() -> Optional[Callable[[], None]]:
+    """Runs the command that is asked for; returns what `run` leaves to be called."""
+    try:
+        result = commands.main(prog_name="graph-masker", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        if callable(result):
-            raise
         error.show()
         sys.exit(error.exit_code)
+    if isinstance(result, int):
+        sys.exit(result)
+    return result if callable(result) else None
 
 
 def quiet_tensorflow() -> None:

@@ -16,11 +16,15 @@ from graph_masker.errors import UsageError
 def run(
     command: Tuple[str, ...], as_module: bool, spec_file: Optional[str], hparams: Optional[str], **options: Any
 ) -> Callable[[], None]:
-    """Run an unmodified training script with every Estimator made prunable.
+    """Run an unmodified training script or module, and prune every model that it trains.
 
     \b
     graph-masker run --target-sparsity 0.8 --begin-step 0 --end-step 2000 --frequency 100 -- train.py ARGS...
     graph-masker run --spec pruning.yaml -- -m object_detection.model_main ARGS...
+
+    Estimators, sessions, tf-slim and Keras in graph mode. Arguments, output and exit code stay the script's own; where
+    it succeeds and nothing was masked, the exit code is 2. What is masked goes to standard error, and to
+    graph_masker_plan.json beside the checkpoints.
     """
     if command[0] == "-m":
         as_module, command = True, command[1:]

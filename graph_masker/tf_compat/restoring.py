@@ -49,7 +49,7 @@ class Start(NamedTuple):
 
 def watch_restoring(graph: Any, watcher: RestoreWatcher) -> None:
     """Tells a watcher of every saver and warm start of a graph, from now on."""
-    _install()
+    install_watchers()
     vars(graph).setdefault(_WATCHERS, []).append(watcher)
 
 
@@ -57,7 +57,8 @@ def _watchers() -> List[RestoreWatcher]:
     return list(vars(tf.get_default_graph()).get(_WATCHERS, ()))
 
 
-def _install() -> None:
+def install_watchers() -> None:
+    """Makes the changes; whoever changes the same functions for a while does so after this, and puts them back."""
     if hasattr(checkpoint_utils._init_from_checkpoint, _MARK):
         return
     init, build, start = tf.train.Saver.__init__, tf.train.Saver.build, checkpoint_utils._init_from_checkpoint

@@ -16,7 +16,7 @@ _WATCHER, _MARK = "_graph_masker_runs", "_graph_masker_watched"
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """While open, a class has `make(original)` in place of one of its methods."""
+    """While open, a class or module has `make(original)` in place of one of its functions."""
     original = vars(owner)[name]
     setattr(owner, name, functools.wraps(original)(make(original)))
     try:
@@ -85,6 +85,37 @@ def watch_runs(graph: Any, before_run: Callable[[Any], None]) -> None:
 
     setattr(extend, _MARK, True)
     session_lib.BaseSession._extend_graph = extend
+
+
+@contextlib.contextmanager
+def around_writers(made: Callable[[str], None]) -> Iterator[None]:
+    """While open, tells the directory of every writer of summaries that is made."""
+
+    def initializing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def init(self: Any, logdir: Any, *args: Any, **kwargs: Any) -> None:
+            made(str(logdir))
+            original(self, logdir, *args, **kwargs)
+
+        return init
+
+    with replaced(tf.summary.FileWriter, "__init__", initializing):
+        yield
+
+
+@contextlib.contextmanager
+def around_eager(enabled: Callable[[], None]) -> Iterator[None]:
+    """While open, tells that the program has turned on eager execution."""
+
+    def enabling(original: Callable[..., Any]) -> Callable[..., Any]:
+        def enable(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            enabled()
+            return result
+
+        return enable
+
+    with replaced(ops, "enable_eager_execution_internal", enabling):
+        yield
 
 
 def is_local(session: Any) -> bool:

@@ -37,7 +37,8 @@ def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool) -
     known = variable_named(graph, name)
     if known is not None:
         return known
-    with graph.as_default(), graph.control_dependencies(None), root_variable_scope():
+    # TensorFlow has no kernel for a reference variable of this type on other devices; the job is the caller's.
+    with graph.as_default(), graph.control_dependencies(None), root_variable_scope(), tf.device("/cpu:0"):
         # By get_variable, so that contrib's Pruning finds its own under its name.
         return tf.get_variable(
             name,

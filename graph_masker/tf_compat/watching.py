@@ -122,7 +122,9 @@ def around_functions(built_in: Callable[[Any], Optional[Callable[[Any, List[Any]
             # Not `python_func`: AutoGraph puts what it makes of that in this place.
             result = decorated.__wrapped__(*args, **kwargs)
             body = tf.get_default_graph()
-            built = None if depth[0] or tf.executing_eagerly() else built_in(_outermost(body))
+            # What a body captures from a program that executes eagerly is no variable of a graph.
+            passes = depth[0] or ops.executing_eagerly_outside_functions()
+            built = None if passes else built_in(_outermost(body))
             if built is not None:
                 tensors = [item for item in tf.nest.flatten(result) if isinstance(item, tf.Tensor)]
                 built(body, [tensor for tensor in tensors if tensor.graph is body])

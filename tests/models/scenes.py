@@ -5,7 +5,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from examples.digit_scenes import digits, records, scenes
+from examples.digit_scenes import config, digits, records, scenes
 from examples.digit_scenes.layout import Layout, prepare
 
 HELD_OUT = 8
@@ -21,3 +21,11 @@ def write_scenes(folder: Path) -> Tuple[Layout, Any]:
     records.write_records(held_out_scenes, layout.held_out_records, "held-out")
     records.write_label_map(layout.label_map)
     return layout, np.stack([scene.image for scene in held_out_scenes])
+
+
+def phase_of(layout: Layout, steps: int) -> config.Phase:
+    """Writes the pipeline config of so many steps; returns where."""
+    phase = config.Phase(layout.pruned, steps, 1e-3)
+    phase.folder.mkdir(exist_ok=True)
+    config.write_config(phase, layout)
+    return phase

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from examples.digit_scenes import comparing, config, exporting, pruning, training
+from examples.digit_scenes import comparing, exporting, pruning, training
 from examples.digit_scenes.layout import Layout
 from fixtures.estimators import read_all
 from graph_masker import PruningSpec, fold_checkpoint, inspect_model
 from graph_masker.schedule import kept_entries
-from tests.models.scenes import HELD_OUT, write_scenes
+from tests.models.scenes import HELD_OUT, phase_of, write_scenes
 
 SPEC = PruningSpec(target_sparsity=0.8, begin_step=1, end_step=5, frequency=2)
 
@@ -21,9 +21,7 @@ def _nothing(_: int) -> None:
 
 
 def _estimator(layout: Layout, steps: int, spec=None):
-    phase = config.Phase(layout.pruned, steps, 1e-3)
-    phase.folder.mkdir(exist_ok=True)
-    config.write_config(phase, layout)
+    phase = phase_of(layout, steps)
     creator = {} if spec is None else {"model_fn_creator": pruning.masked_creator(spec)}
     return phase, training.make_estimator(phase, 1, **creator)
 

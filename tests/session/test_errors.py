@@ -111,6 +111,28 @@ def test_training_with_nothing_to_mask_fails_before_it_begins():
             raise AssertionError("it has trained")
 
 
+def test_training_with_nothing_to_mask_where_that_is_allowed():
+    """The graph is told of, and trains; a pattern need not match where there is nothing that it could match."""
+    plans = []
+    spec = PruningSpec(target_sparsity=0.5, begin_step=0, end_step=4, exclude=["head"])
+    with masking(spec, on_plan=lambda plan, mode, _: plans.append((mode, len(plan.sites))), required=False) as masker:
+        variable = tf.get_variable("v", [3])
+        train_op = optimizer().minimize(tf.reduce_sum(variable))
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            before = session.run(variable)
+            for _ in range(2):
+                session.run(train_op)
+            assert not np.array_equal(session.run(variable), before)
+    assert plans == [("train", 0)] and masker.masks == {}
+
+
+def test_a_pattern_that_matches_nothing_is_an_error_where_others_are_allowed():
+    spec = PruningSpec(target_sparsity=0.5, begin_step=0, end_step=4, exclude=["head"])
+    with pytest.raises(PlanError, match="head"), masking(spec, required=False):
+        optimizer().minimize(loss(), tf.train.get_or_create_global_step())
+
+
 def test_a_pattern_that_matches_nothing_fails_before_training():
     spec = PruningSpec(target_sparsity=0.5, begin_step=0, end_step=4, exclude=["head"])
     with pytest.raises(PlanError, match="head"), masking(spec):

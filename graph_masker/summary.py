@@ -1,0 +1,165 @@
+"""What a run of somebody's training program says of its masking: on standard error, and in a file beside its model."""
+
+import os
+import sys
+from typing import Any, Dict, FrozenSet, List, Set, Tuple
+
+from graph_masker import files
+from graph_masker.errors import PlanError
+from graph_masker.plan import MaskPlan
+from graph_masker.plan_changes import plan_changes
+from graph_masker.report import console, sites_table, skips_table
+
+PLAN_FILE = "graph_masker_plan.json"
+
+
+class Summary:
+    """Shows each plan of a graph that trains, once, and keeps it in the directory of the model's checkpoints.
+
+    An Estimator says what its directory is. Of any other graph it is that of the first checkpoint, or, where none is
+    ever written, that of the first summary. A plan that an earlier run left there is compared first. Plans of several
+    models in one directory get numbers: ``graph_masker_plan_2.json``.
+
+    Attributes:
+        has_masked: whether any graph was masked.
+    """
+
+    def __init__(self, program: str) -> None:
+        """Args: name of the program, to be named in messages."""
+        self.has_masked = False
+        self._program = program
+        self._process = os.getpid()
+        self._shown: List[MaskPlan] = []
+        # By directory; that of a plan in its list is the number in its file's name.
+        self._kept: Dict[str, List[MaskPlan]] = {}
+        self._compared: Set[str] = set()
+        self._estimators: Set[str] = set()
+        self._writers: List[str] = []
+        self._is_eager = False
+
+    def planned(self, plan: MaskPlan, mode: str, config: Any) -> None:
+        """Called when a graph has been planned, with its mode and the RunConfig, None outside an Estimator."""
+        self.has_masked = self.has_masked or bool(plan.sites)
+        directory = _directory(config.model_dir) if config is not None and config.model_dir else None
+        if directory is not None:
+            self._estimators.add(directory)
+        if mode != "train":
+            return
+        if plan not in self._shown:
+            self._shown.append(plan)
+            console(stderr=True).print(sites_table(plan), skips_table(plan))
+        if directory is not None and config.is_chief:
+            self._keep(plan, directory)
+
+    def used_checkpoint(self, plan: MaskPlan, action: str, path: str) -> None:
+        """Called before a graph that trains is saved ("save") or restored ("restore"), with its plan and a prefix."""
+        directory = _directory(os.path.dirname(path))
+        if action == "save":
+            # Where there is no such directory the saver fails, and is to go on failing.
+            if os.path.isdir(directory) or "://" in directory:
+                self._keep(plan, directory)
+        else:
+            self._compare(plan, os.path.join(directory, self._file_of(plan, directory)))
+
+    def made_writer(self, directory: str) -> None:
+        """Called with the directory of a writer of summaries."""
+        self._writers.append(_directory(directory))
+
+    def enabled_eager(self) -> None:
+        """Called when the program turns on eager execution."""
+        self._is_eager = True
+        self._say(
+            "the program executes eagerly from here on, and masks need a graph: only what it builds as a graph all "
+            "the same, such as an Estimator's model, is masked"
+        )
+
+    def finish(self) -> None:
+        """Says what is still to be said at the end of the program; in children that it has forked, nothing."""
+        if os.getpid() != self._process:
+            return
+        summaries = [path for path in self._writers if not any(_is_within(path, other) for other in self._estimators)]
+        for plan in self._shown:
+            if plan.sites and not any(_weights(plan) <= _weights(kept) for kept in self._all_kept()):
+                if summaries:
+                    self._keep(plan, summaries[0])
+                else:
+                    self._say(
+                        f"no {PLAN_FILE} was written, because {self._program} wrote no checkpoint or summary of the "
+                        f"graph that trained '{plan.sites[0].variable}'; what Keras saves holds the pruned weights"
+                    )
+        if not self.has_masked:
+            self._say(self.nothing_masked())
+        elif not any(plan.sites for plan in self._shown):
+            self._say(f"{self._program} trained none of the graphs that were masked, so that no mask was updated")
+
+    def nothing_masked(self) -> str:
+        """Returns why nothing was masked."""
+        if self._is_eager:
+            why = "it executes eagerly, and masks need a graph; leave out tf.enable_eager_execution()"
+        elif self._shown:
+            why = "the graphs that it trained have no weight to mask; the reasons are above"
+        else:
+            why = "it ran no TensorFlow graph with a weight to mask in this process"
+        return f"nothing was masked by running {self._program}: {why}"
+
+    def _all_kept(self) -> List[MaskPlan]:
+        return [plan for plans in self._kept.values() for plan in plans]
+
+    def _file_of(self, plan: MaskPlan, directory: str) -> str:
+        number = self._number(plan, directory)
+        stem, ending = os.path.splitext(PLAN_FILE)
+        return PLAN_FILE if number == 0 else f"{stem}_{number + 1}{ending}"
+
+    def _number(self, plan: MaskPlan, directory: str) -> int:
+        """Returns the number of a model among those of a directory: a graph may have grown since it was saved last."""
+        kept = self._kept.get(directory, [])
+        own = _weights(plan)
+        same = (number for number, other in enumerate(kept) if own <= _weights(other) or own >= _weights(other))
+        return next(same, len(kept))
+
+    def _keep(self, plan: MaskPlan, directory: str) -> None:
+        if not plan.sites or plan in self._kept.get(directory, ()):
+            return
+        if "://" in directory:
+            self._say(f"{directory}: not on a local disk, so that {PLAN_FILE} is not written there")
+        else:
+            path = os.path.join(directory, self._file_of(plan, directory))
+            self._compare(plan, path)
+            files.write_text(path, plan.to_json() + "\n")
+        kept, number = self._kept.setdefault(directory, []), self._number(plan, directory)
+        kept[number : number + 1] = [plan]
+
+    def _compare(self, plan: MaskPlan, path: str) -> None:
+        """Says what differs from the plan that an earlier run has left there, the first time it is asked."""
+        is_first = path not in self._compared
+        self._compared.add(path)
+        if not is_first or not os.path.exists(path):
+            return
+        try:
+            with open(path, encoding="utf-8") as stream:
+                changes = plan_changes(MaskPlan.from_json(stream.read()), plan)
+        except (OSError, UnicodeDecodeError, PlanError) as error:
+            self._say(f"{path}: expected the plan of an earlier run, found no such file ({_line(error)}); not compared")
+            return
+        if changes:
+            self._say("\n  ".join([f"{path}: masking differs from the run before:", *changes]))
+
+    def _say(self, text: str) -> None:
+        print(f"graph-masker: {text}", file=sys.stderr, flush=True)
+
+
+def _directory(path: str) -> str:
+    """Returns one name for a directory, however it is called."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory + os.sep)
+
+
+def _weights(plan: MaskPlan) -> FrozenSet[Tuple[str, Tuple[int, ...]]]:
+    return frozenset((site.variable, site.shape) for site in plan.sites)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
