@@ -2,6 +2,13 @@
 
 import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first, would leave it without `estimator`
 
+from graph_masker.tf_compat.collections import (
+    CondContextDef,
+    SaverDef,
+    VariableDef,
+    WhileContextDef,
+    kind_of_collection,
+)
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
@@ -87,6 +94,11 @@ from graph_masker.tf_compat.views import (
 from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
 
 __all__ = [
+    "CondContextDef",
+    "SaverDef",
+    "VariableDef",
+    "WhileContextDef",
+    "kind_of_collection",
     "Function",
     "GradientWatcher",
     "Nodes",

@@ -1,0 +1,5 @@
+"""Takes masks out of graphs that lie in files: on their protocol buffers, without a session or an import."""
+
+from graph_masker.unmasking.meta_graphs import unmask_meta_graph
+
+__all__ = ["unmask_meta_graph"]

@@ -1,0 +1,96 @@
+"""Turns the MetaGraph of a masked model into that of the original one."""
+
+from typing import Any, Dict, List, Optional
+
+from graph_masker import tf_compat
+from graph_masker.errors import SourceError
+from graph_masker.unmasking.bypass import Bypass
+from graph_masker.unmasking.definition import Definition, op_of
+from graph_masker.unmasking.libraries import drop_functions
+from graph_masker.unmasking.listings import update_listings
+from graph_masker.unmasking.naming import Names, closed_gaps
+from graph_masker.unmasking.ours import Ours, find_ours, remove_ours
+from graph_masker.unmasking.savers import original_savers
+from graph_masker.unmasking.slots import remove_entries
+from graph_masker.view import whole_name
+
+
+def unmask_meta_graph(meta_graph: Any, source: str = "the graph") -> Any:
+    """Returns the MetaGraph of the original model.
+
+    Consumers read the raw weights again, gradients are no longer masked, and masks, thresholds, their update, and what
+    initializes, saves and restores them are gone. Ops have the names that the original model's code gives them.
+
+    Args:
+        meta_graph: a MetaGraphDef, ours or contrib's; it stays as it is.
+        source: what it was read from, for messages.
+
+    Raises:
+        SourceError: nothing in it is masked, or what the original graph had cannot be told.
+    """
+    found = type(meta_graph)()
+    found.CopyFrom(meta_graph)
+    ours = find_ours(tf_compat.view_of_meta_graph(found))
+    if not ours.products:
+        raise SourceError(f"{source}: expected a masked graph, found no masked weight in it; nothing to take out")
+    definition = Definition(found.graph_def)
+    _bypass_inits(definition, ours)
+    bypass = Bypass(definition, ours, source)
+    bypass.apply()
+    remove_ours(definition, ours, bypass.kept, source)
+    original_savers(definition, found)
+    remove_entries(definition, [*ours.state, *map(whole_name, ours.state)])
+    _check(definition, source)
+    drop_functions(definition)
+    definition.finish()
+    names = _names(definition, ours, bypass)
+    names.apply(found.graph_def)
+
+    def current(name: str) -> Optional[str]:
+        name = definition.in_place_of(name)
+        return None if op_of(name) in definition.removed else names.of_input(name)
+
+    update_listings(found, ours, current)
+    return found
+
+
+def _bypass_inits(definition: Definition, ours: Ours) -> None:
+    """An init op that was completed with the masks' initializers waits for the original one."""
+    for node in definition.nodes.values():
+        if node.op != "NoOp" or not ours.owns(node.name):
+            continue
+        waits, seen = [text[1:] for text in node.input], {node.name}
+        outside: List[str] = []
+        while waits:
+            name = waits.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            if ours.owns(name):
+                waits.extend(text[1:] for text in definition.nodes[name].input if text.startswith("^"))
+            else:
+                outside.append(name)
+        if len(outside) == 1 and node.name.rpartition("/")[2].startswith("init"):
+            definition.instead[node.name] = outside[0]
+
+
+def _check(definition: Definition, source: str) -> None:
+    for node in definition.nodes.values():
+        if node.name not in definition.removed:
+            for text in node.input:
+                if not text.startswith("^") and op_of(text) in definition.removed:
+                    raise SourceError(
+                        f"{source}: '{node.name}' computes with '{op_of(text)}', which pruning added, so that the "
+                        "graph without it is not known; build it by the model's own code"
+                    )
+
+
+def _names(definition: Definition, ours: Ours, bypass: Bypass) -> Names:
+    numbered = [name for name in definition.removed if not ours.owns(name)]
+    renamed: Dict[str, str] = closed_gaps(definition.nodes, numbered)
+    for name in bypass.kept:
+        scope = next(product for product in ours.products if name.startswith(f"{product}/"))
+        free = scope.rpartition("/")[0] + name[len(scope) :]
+        if free not in definition.nodes:
+            renamed[name] = free
+    return Names(renamed)
