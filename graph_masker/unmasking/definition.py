@@ -50,14 +50,13 @@ class Definition:
         self.instead: Dict[OpName, str] = {}
         self._readers: Dict[OpName, List[Tuple[OpName, int]]] = {}
         for node in graph_def.node:
-            for index, text in enumerate(node.input):
-                self._readers.setdefault(op_of(text), []).append((node.name, index))
+            self.note(node)
 
     def readers(self, op: OpName) -> Iterator[Reader]:
         """Yields the inputs that read an op now, in order of creation; those of removed nodes are left out."""
-        for name, index in tuple(self._readers.get(op, ())):
+        for name, index in dict.fromkeys(self._readers.get(op, ())):
             node = self.nodes[name]
-            if name not in self.removed and op_of(node.input[index]) == op:
+            if name not in self.removed and index < len(node.input) and op_of(node.input[index]) == op:
                 yield Reader(node, index)
 
     def data_readers(self, op: OpName) -> Iterator[Reader]:
@@ -72,6 +71,11 @@ class Definition:
         """Makes one input read something else."""
         reader.node.input[reader.index] = text
         self._readers.setdefault(op_of(text), []).append((reader.node.name, reader.index))
+
+    def note(self, node: Any) -> None:
+        """Takes note of a node's inputs, which were set anew."""
+        for index, text in enumerate(node.input):
+            self._readers.setdefault(op_of(text), []).append((node.name, index))
 
     def replace(self, op: OpName, text: str) -> None:
         """Makes the readers of an op's first output read a tensor in its place; the op goes."""

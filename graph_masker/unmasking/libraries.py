@@ -4,6 +4,9 @@ from typing import Any, Dict, Iterable, Set
 
 from graph_masker.unmasking.definition import Definition
 
+# What TensorFlow asks of readers of a graph, once it has functions.
+_WITH_FUNCTIONS = 12
+
 
 def drop_functions(definition: Definition) -> None:
     """Removes the functions that removed ops called, and nothing that stays calls."""
@@ -16,6 +19,8 @@ def drop_functions(definition: Definition) -> None:
         copy = type(library)(gradient=library.gradient)
         copy.function.extend(left)
         library.CopyFrom(copy)
+        if not left and definition.graph_def.versions.min_consumer == _WITH_FUNCTIONS:
+            definition.graph_def.versions.ClearField("min_consumer")
 
 
 def _called(nodes: Iterable[Any], library: Dict[str, Any]) -> Set[str]:

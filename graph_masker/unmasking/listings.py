@@ -6,8 +6,8 @@ from graph_masker import tf_compat
 from graph_masker.state import MASKED_WEIGHTS, MASKS, THRESHOLDS, WEIGHTS
 from graph_masker.unmasking.ours import Ours
 
-# Returns what a tensor, or an op, is now called; None where it is gone.
-Current = Callable[[str], Optional[str]]
+# Returns what a tensor, or an op, is now called, or, unless told otherwise, what takes its place; None where it is gone.
+Current = Callable[..., Optional[str]]
 
 
 def update_listings(meta_graph: Any, ours: Ours, current: Current) -> None:
@@ -101,10 +101,11 @@ def update_saver(saver: Any, current: Current) -> None:
 def _update_context(context: Any, current: Current) -> None:
     """Updates a loop's or cond's list of the tensors that belong to it, and those of what is nested in it."""
     values = context.values_def
-    _set(values.values, [current(name) for name in values.values])
+    outer = set(values.external_values.values())
+    _set(values.values, [current(name, name in outer) for name in values.values])
     external = {}
     for inside, outside in values.external_values.items():
-        one, other = current(inside), current(outside)
+        one, other = current(inside, inside in outer), current(outside)
         if one is not None and other is not None:
             external[one] = other
     values.external_values.clear()

@@ -46,8 +46,8 @@ def unmask_meta_graph(meta_graph: Any, source: str = "the graph") -> Any:
     names = _names(definition, ours, bypass)
     names.apply(found.graph_def)
 
-    def current(name: str) -> Optional[str]:
-        name = definition.in_place_of(name)
+    def current(name: str, replaced: bool = True) -> Optional[str]:
+        name = definition.in_place_of(name) if replaced else name
         return None if op_of(name) in definition.removed else names.of_input(name)
 
     update_listings(found, ours, current)
