@@ -126,7 +126,7 @@ class Bypass:
     def _terms(self, name: OpName, inside: Set[OpName]) -> Iterator[str]:
         node = self._definition.nodes[name]
         if node.op == "Mul":
-            texts = [text for text in node.input if not self._is_factor(text)]
+            texts = [text for text in data_inputs(node) if not self._is_factor(text)]
         elif node.op == "UnsortedSegmentSum":
             raise SourceError(
                 f"{self._source}: '{name}' sums gradients of gathered rows, which the original graph applied row by "

@@ -86,11 +86,10 @@ class Definition:
 
     def in_place_of(self, text: str) -> str:
         """Returns what takes the place of a tensor: itself, where it stays or nothing does."""
-        name, seen = op_of(text), set()
-        while name in self.instead and name not in seen:
-            seen.add(name)
-            text = self.instead[name]
-            name = op_of(text)
+        while op_of(text) in self.instead:
+            found = self.instead[op_of(text)]
+            # What takes the place of an op as a whole has outputs as that has.
+            text = found if ":" in found else found + text[len(op_of(text)) :]
         return text
 
     def finish(self) -> None:
