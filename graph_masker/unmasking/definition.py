@@ -103,11 +103,16 @@ class Definition:
                 node.input.extend(kept)
             if "_class" in node.attr:
                 self._colocate(node)
-        remaining = [node for node in self.graph_def.node if node.name not in self.removed]
-        kept_def = type(self.graph_def)(versions=self.graph_def.versions, library=self.graph_def.library)
-        kept_def.node.extend(remaining)
-        self.graph_def.CopyFrom(kept_def)
-        self.nodes = {node.name: node for node in self.graph_def.node}
+        nodes = self.graph_def.node
+        # In place, and run by run: weights may be large, and copies take time.
+        end = len(nodes)
+        while end:
+            start = end
+            while start and nodes[start - 1].name in self.removed:
+                start -= 1
+            if start < end:
+                del nodes[start:end]
+            end = max(start - 1, 0)
 
     def _colocate(self, node: Any) -> None:
         groups = list(node.attr["_class"].list.s)

@@ -1,0 +1,129 @@
+"""Takes masks out of frozen graphs, in which weights and masks are constants: each product becomes a constant."""
+
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from graph_masker.errors import SourceError
+from graph_masker.unmasking.definition import Definition, OpName, data_inputs, op_of
+from graph_masker.unmasking.naming import Names
+from graph_masker.unmasking.ours import Ours, remove_ours
+from graph_masker.view import PLAIN_READS, MaskRecord, threshold_of
+
+_PRODUCT = re.compile(r"(^|/)masked_weight(_\d+)?$")
+_MASK = re.compile(r"(^|/|_)mask(/part_\d+)?$")
+_GATHERS = frozenset({"GatherV2", "GatherNd"})
+
+
+class StrippedWeight(NamedTuple):
+    """One weight that was multiplied by its mask: its name, number of entries and of zeros in the mask."""
+
+    variable: str
+    entries: int
+    zeros: int
+
+
+def strip_graph(graph_def: Any, source: str = "the graph") -> Tuple[StrippedWeight, ...]:
+    """Multiplies masks into weights and takes them out of a frozen graph, in place; returns the weights.
+
+    Args:
+        graph_def: a GraphDef whose variables are constants.
+        source: what it was read from, for messages.
+
+    Raises:
+        SourceError: nothing in it is masked, or a mask holds other values than zeros and ones.
+    """
+    definition = Definition(graph_def)
+    records = {name: found for name in definition.nodes for found in [_record(definition, name)] if found is not None}
+    if not records:
+        raise SourceError(
+            f"{source}: expected a masked graph, found no product of a constant mask and a constant weight in it; "
+            "nothing to strip"
+        )
+    thresholds = {record.threshold for record in records.values()} & set(definition.nodes)
+    ours = Ours(records, frozenset({record.mask for record in records.values()} | thresholds))
+    weights = _fold(definition, ours, source)
+    renamed = _gathers(definition, ours)
+    kept = set()
+    for product, record in records.items():
+        raw = _raw(definition, product, record.variable)
+        definition.replace(product, raw)
+        # A weight read in a loop or cond came in by an op in the product's scope.
+        kept |= {op_of(raw)} if ours.owns(op_of(raw)) else set()
+    for name in kept:
+        product = next(product for product in records if name.startswith(f"{product}/"))
+        renamed[name] = _free(definition, product.rpartition("/")[0] + name[len(product) :], name)
+    remove_ours(definition, ours, kept, source)
+    definition.finish()
+    Names(renamed).apply(graph_def)
+    return weights
+
+
+def _record(definition: Definition, name: OpName) -> Optional[MaskRecord]:
+    node = definition.nodes[name]
+    if node.op != "Mul" or not _PRODUCT.search(name):
+        return None
+    one, other = (_behind(definition, op_of(text)) for text in data_inputs(node))
+    for mask, weight in ((one, other), (other, one)):
+        is_pair = all(definition.nodes[item].op == "Const" for item in (mask, weight))
+        if is_pair and _MASK.search(mask) and not _MASK.search(weight):
+            return MaskRecord(weight, mask, threshold_of(mask), name)
+    return None
+
+
+def _behind(definition: Definition, op: OpName) -> OpName:
+    while definition.nodes[op].op in PLAIN_READS:
+        op = op_of(definition.nodes[op].input[0])
+    return op
+
+
+def _raw(definition: Definition, product: OpName, weight: OpName) -> str:
+    return next(t for t in definition.nodes[product].input if _behind(definition, op_of(t)) == weight)
+
+
+def _fold(definition: Definition, ours: Ours, source: str) -> Tuple[StrippedWeight, ...]:
+    masks: Dict[OpName, OpName] = {}
+    found: List[StrippedWeight] = []
+    for record in ours.products.values():
+        if masks.setdefault(record.variable, record.mask) != record.mask:
+            raise SourceError(f"{source}: expected one mask of '{record.variable}', found several; strip it elsewhere")
+    for weight, mask in masks.items():
+        tensor = definition.nodes[weight].attr["value"].tensor
+        zeros_and_ones, value = tf.make_ndarray(definition.nodes[mask].attr["value"].tensor), tf.make_ndarray(tensor)
+        if zeros_and_ones.shape != value.shape or zeros_and_ones.dtype != value.dtype:
+            raise SourceError(
+                f"{source}: expected mask '{mask}' to be {value.dtype}{list(value.shape)} as its weight, found "
+                f"{zeros_and_ones.dtype}{list(zeros_and_ones.shape)}; freeze the graph anew"
+            )
+        zeros = int(zeros_and_ones.size - np.count_nonzero(zeros_and_ones))
+        if zeros + np.count_nonzero(zeros_and_ones == 1) != value.size:
+            raise SourceError(f"{source}: expected zeros and ones in '{mask}', found others; freeze the graph anew")
+        tensor.CopyFrom(tf.make_tensor_proto(product_of(zeros_and_ones, value)))
+        found.append(StrippedWeight(weight, value.size, zeros))
+    return tuple(found)
+
+
+def product_of(mask: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Returns mask * weight, with the bits that TensorFlow gives them."""
+    if weight.dtype == tf.bfloat16.as_numpy_dtype:
+        # numpy cannot multiply it; in float32 every such product is exact.
+        return (mask.astype(np.float32) * weight.astype(np.float32)).astype(weight.dtype)
+    return mask * weight
+
+
+def _gathers(definition: Definition, ours: Ours) -> Dict[str, str]:
+    """Rows of the product in the place of rows gathered through a handle get that op's name again."""
+    renamed = {}
+    for product in ours.products:
+        for reader in definition.data_readers(product):
+            name, is_gather = reader.node.name, reader.node.op in _GATHERS
+            original = name[: -len("/masked")]
+            if is_gather and name.endswith("/masked") and original not in definition.nodes:
+                renamed[name] = original
+    return renamed
+
+
+def _free(definition: Definition, name: str, otherwise: str) -> str:
+    return name if name not in definition.nodes else otherwise
