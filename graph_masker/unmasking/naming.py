@@ -57,13 +57,11 @@ class Names:
         return self._known[name]
 
     def _find(self, name: str) -> str:
-        # The outermost scope has the outermost change; what lies in it may change once more.
         for prefix in reversed(list(prefixes(name))):
             if prefix in self._renamed:
                 scope, _, leaf = self._renamed[prefix].rpartition("/")
-                outer = prefix.rpartition("/")[0]
-                moved = f"{self.of(outer)}/{leaf}" if outer else leaf
-                return moved + name[len(prefix) :]
+                # The scope that it lies in may have another name, too.
+                return (f"{self.of(scope)}/{leaf}" if scope else leaf) + name[len(prefix) :]
         return name
 
     def of_input(self, text: str) -> str:

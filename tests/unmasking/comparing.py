@@ -6,6 +6,8 @@ from typing import Any, Dict, List
 from graph_masker import tf_compat
 from graph_masker.unmasking.naming import Names
 
+# Sharded savers name temporary files at random.
+_TEMPORARY = re.compile(rb"_temp_[0-9a-f]{32}")
 _SUM = re.compile(r"(^|.*/)AddN(_\d+)?$")
 
 
@@ -51,7 +53,8 @@ def graph_differences(found: Any, expected: Any) -> List[str]:
 
 
 def _plain(node: Any) -> Dict[str, Any]:
-    values = {f"attribute {key}": value.SerializeToString(deterministic=True) for key, value in node.attr.items()}
+    serialized = {key: value.SerializeToString(deterministic=True) for key, value in node.attr.items()}
+    values = {f"attribute {key}": _TEMPORARY.sub(b"_temp", value) for key, value in serialized.items()}
     inputs = [text for text in node.input if not text.startswith("^")]
     controls = {text for text in node.input if text.startswith("^")}
     return {**values, "op": node.op, "device": node.device, "inputs": inputs, "control inputs": controls}
