@@ -40,7 +40,7 @@ class Site:
 
     Attributes:
         variable, mask, threshold, masked_weight: op names.
-        kind: ``ref`` or ``resource``.
+        kind: ``ref``, ``resource`` or, in a frozen graph, ``constant``.
         dtype: TensorFlow's name of the weight's and the mask's type.
         shape: of weight and mask.
         op_types: types of the forward consumers, sorted.
@@ -91,6 +91,11 @@ class Site:
     def saved_mask(self) -> str:
         """Key under which checkpoints hold the mask."""
         return self.mask if self.part is None else whole_name(self.mask)
+
+    @property
+    def state(self) -> Tuple[OpName, ...]:
+        """Op names of mask and threshold. A frozen graph has lost its thresholds: nothing computes with them."""
+        return (self.mask,) if self.kind == "constant" else (self.mask, self.threshold)
 
     def part_of(self, whole: Any) -> Any:
         """Returns what of a tensor in a checkpoint is this site's."""

@@ -1,23 +1,23 @@
-"""verify_model: the guarantees of a masked model that lies in files. Only `run` runs anything of it."""
+"""verify_model: the guarantees of models that lie in files. Only `run` runs anything of them."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.errors import SourceError, UsageError, VerificationError
-from graph_masker.inspection import graph_of, plan_view
+from graph_masker.comparison import compare, lines, tensors_with_masks
+from graph_masker.errors import UsageError, VerificationError
+from graph_masker.execution import Execution, Values, agree, executed, outputs_of, random_inputs, read_inputs
+from graph_masker.graph_files import ConstantsReader, read_graph, view_of
+from graph_masker.inspection import plan_view, tensors_of
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.source import CheckpointReader, Source, find_source, one_line
+from graph_masker.source import CheckpointReader, Source, find_source
 from graph_masker.verify import is_regularized, verify_view
-from graph_masker.view import threshold_of
+from graph_masker.view import GraphView, threshold_of
 from rewriters import DEFAULT_RULES, Rule
 
 _SEED = 0
-_UNKNOWN_SIZE = 2
-_INPUTS = frozenset({"Placeholder", "IteratorGetNext", "QueueDequeueV2", "QueueDequeueManyV2", "QueueDequeueUpToV2"})
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,33 @@ class Verification:
 
 
 def verify_model(
-    src: str, run: bool = False, outputs: Sequence[str] = (), rules: Sequence[Rule] = DEFAULT_RULES
+    src: str,
+    run: bool = False,
+    outputs: Sequence[str] = (),
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    against: Optional[str] = None,
+    may_be_pruned: bool = False,
+    inputs: Sequence[Tuple[str, str]] = (),
+    tags: Sequence[str] = (),
 ) -> Verification:
-    """Checks a masked checkpoint and the graph beside it.
+    """Checks a masked model and, where it is given, that another file agrees with it.
 
     By the graph: G1, G2, G4, G5 as `verify_masked` does. By the data: every mask is there, has its weight's shape and
-    holds zeros and ones only, and every threshold is a finite scalar.
+    holds zeros and ones only, and every threshold is a finite scalar. Against another file, of whatever kind: every
+    tensor that both have is the same, bit for bit, as it is after folding.
 
     Args:
-        src: checkpoint prefix, checkpoint directory or .meta file.
-        run: also restore the checkpoint into the graph and run it: every product is `mask * weight`, bit for bit, and
-            other values in the entries that are masked out change no output. This executes the file's graph.
-        outputs: names of the tensors to compare, and to search for paths past a mask; by default the graph's losses.
+        src: checkpoint prefix or directory, .meta file, SavedModel or frozen graph.
+        run: also execute the graph, its values restored. Where weights are masked, every product is `mask * weight`,
+            bit for bit, and other values in the entries that are masked out change no output; with `against`, the
+            outputs that both graphs have agree, bit for bit.
+        outputs: names of the tensors to compare, and to search for paths past a mask; by default a training graph's
+            losses, a SavedModel's outputs, and what no op of a frozen graph reads.
         rules: what is known of op types.
+        against: a file of any of these kinds. With it, `src` need not be masked, nor have a graph if it is not run.
+        may_be_pruned: accept entries that are zero in `src` and not in `against`.
+        inputs: pairs of a tensor's name and a .npy file; other inputs are random.
+        tags: which graph of a SavedModel.
 
     Raises:
         SourceError: the files are missing or damaged.
@@ -54,30 +68,53 @@ def verify_model(
         VerificationError: a guarantee does not hold.
     """
     source = find_source(src)
-    meta_graph = graph_of(source)
-    view = tf_compat.view_of_meta_graph(meta_graph)
+    if source.graph_path is None and against is not None and not run:
+        return Verification(MaskPlan((), ()), tuple(_check_against(source, None, against, may_be_pruned)))
+    meta_graph = read_graph(source, tags)
+    view = view_of(meta_graph)
     plan = plan_view(view, None, rules)
     masked = tuple(site for site in plan.sites if site.masked)
-    if not masked:
-        raise VerificationError(f"{src}: expected a masked model, found none of its {len(plan.sites)} weights masked")
+    if not masked and against is None:
+        raise VerificationError(
+            f"{src}: expected a masked model, found none of its {len(plan.sites)} weights masked; name the model "
+            "that it was made of: --against"
+        )
     plan = MaskPlan(masked, plan.skips)
-    named = [_full_name(name) for name in outputs or tf_compat.names_in_collection(meta_graph, tf.GraphKeys.LOSSES)]
+    named = [_full_name(name) for name in outputs or outputs_of(source, meta_graph)]
     for name in named:
         if name.partition(":")[0] not in view.nodes:
-            raise UsageError(f"{name}: expected a tensor of {source.meta_path}, found no such op")
-    for mask in (name.split(":")[0] for name in tf_compat.names_in_collection(meta_graph, "masks")):
-        if mask in view.nodes and threshold_of(mask) in view.nodes and mask not in {site.mask for site in masked}:
-            raise VerificationError(f"{mask}: expected it to multiply a weight that is consumed, found no such product")
-    verify_view(view, plan, named)
-    shown = f"and to {len(named)} outputs" if named else "(name outputs to search for paths to them, too)"
-    checks = [f"graph: {len(masked)} masks, no path past them to {_consumers(masked)} consumers {shown}"]
-    if source.prefix is not None:
-        checks.append(_check_data(source.prefix, masked))
+            raise UsageError(f"{name}: expected a tensor of {source.graph_path}, found no such op")
+    checks = []
+    # A loss with weight decay does change with weights that are masked out.
+    compared = [name for name in named if not is_regularized(view, plan, name)]
+    if masked:
+        checks += _check_masked(source, meta_graph, view, plan, named)
+    if against is not None:
+        checks += _check_against(source, meta_graph, against, may_be_pruned)
     if run:
-        # A loss with weight decay does change with weights that are masked out.
-        compared = [name for name in named if not is_regularized(view, plan, name)]
-        checks.append(_check_run(source, meta_graph, masked, compared))
+        checks += _check_run(source, meta_graph, masked, compared, inputs, against)
     return Verification(plan, tuple(checks))
+
+
+def _check_masked(source: Source, meta_graph: Any, view: GraphView, plan: MaskPlan, outputs: List[str]) -> List[str]:
+    sites = plan.sites
+    for mask in (name.split(":")[0] for name in tf_compat.names_in_collection(meta_graph, "masks")):
+        if mask in view.nodes and threshold_of(mask) in view.nodes and mask not in {site.mask for site in sites}:
+            raise VerificationError(f"{mask}: expected it to multiply a weight that is consumed, found no such product")
+    verify_view(view, plan, outputs)
+    shown = f"and to {len(outputs)} outputs" if outputs else "(name outputs to search for paths to them, too)"
+    checks = [f"graph: {len(sites)} masks, no path past them to {_consumers(sites)} consumers {shown}"]
+    reader = tensors_of(source, meta_graph)
+    if reader is not None:
+        checks.append(_check_data(reader, sites))
+    return checks
+
+
+def _check_against(source: Source, meta_graph: Optional[Any], against: str, may_be_pruned: bool) -> List[str]:
+    other = find_source(against)
+    other_graph = None if other.graph_path is None else read_graph(other)
+    here, there = tensors_with_masks(source, meta_graph), tensors_with_masks(other, other_graph)
+    return lines(compare(here, there, may_be_pruned), source, other)
 
 
 def _full_name(name: str) -> str:
@@ -88,13 +125,13 @@ def _consumers(sites: Sequence[Site]) -> int:
     return sum(len(site.consumers) for site in sites)
 
 
-def _check_data(prefix: str, sites: Sequence[Site]) -> str:
-    reader = CheckpointReader(prefix)
-    held = set(reader.names())
+def _check_data(reader: Union[CheckpointReader, ConstantsReader], sites: Sequence[Site]) -> str:
+    prefix, held = reader.prefix, set(reader.names())
     zeros = entries = 0
     for site in sites:
         mask_name, weight = site.saved_mask, site.saved_variable
-        for name in (mask_name, site.threshold, weight):
+        thresholds = site.state[1:]
+        for name in (mask_name, weight, *thresholds):
             if name not in held:
                 raise VerificationError(
                     f"{prefix}: expected '{name}', found no such tensor; was it saved without masks?"
@@ -104,78 +141,89 @@ def _check_data(prefix: str, sites: Sequence[Site]) -> str:
                 f"{prefix}: expected '{mask_name}' of the weight's shape {reader.shape(weight)}, "
                 f"found {reader.shape(mask_name)}"
             )
-        mask, threshold = site.part_of(reader.tensor(mask_name)), reader.tensor(site.threshold)
+        mask = site.part_of(reader.tensor(mask_name))
         if not np.all((mask == 0) | (mask == 1)):
             raise VerificationError(f"{prefix}: expected zeros and ones in '{mask_name}', found other values")
-        if threshold.shape != () or not np.isfinite(threshold.astype(np.float64)):
-            raise VerificationError(f"{prefix}: expected a finite scalar in '{site.threshold}', found {threshold}")
+        for threshold in map(reader.tensor, thresholds):
+            if threshold.shape != () or not np.isfinite(threshold.astype(np.float64)):
+                raise VerificationError(f"{prefix}: expected a finite scalar in '{site.threshold}', found {threshold}")
         zeros, entries = zeros + int(np.sum(mask == 0)), entries + mask.size
     return f"data: masks of zeros and ones only, {zeros:,} of {entries:,} entries masked out ({zeros / entries:.4f})"
 
 
-def _check_run(source: Source, meta_graph: Any, sites: Sequence[Site], outputs: List[str]) -> str:
-    if source.prefix is None:
-        raise UsageError(f"{source.path}: expected a checkpoint to run, found only a graph; leave --run out")
+def _check_run(
+    source: Source,
+    meta_graph: Any,
+    sites: Sequence[Site],
+    outputs: List[str],
+    files: Sequence[Tuple[str, str]],
+    against: Optional[str],
+) -> List[str]:
     if not outputs:
         raise UsageError(
-            f"{source.path}: expected outputs to compare, found no losses without weight decay in the graph; name some"
+            f"{source.path}: expected outputs to compare, found none without weight decay in the graph; name some"
         )
-    with tf.Graph().as_default() as graph:
-        try:
-            saver = tf.train.import_meta_graph(meta_graph, clear_devices=True)
-        except (ValueError, KeyError, tf.errors.OpError) as error:
-            raise SourceError(f"{source.meta_path}: cannot be imported: {one_line(error)}") from error
-        config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-        with tf.Session(graph=graph, config=config) as session:
-            try:
-                return _compare(session, saver, source.prefix, sites, outputs)
-            except tf.errors.OpError as error:
-                raise UsageError(
-                    f"{outputs[0]}: cannot be computed from random inputs: {one_line(error)}; name another output"
-                ) from error
+    checks = []
+    with executed(source, meta_graph) as execution:
+        inputs = {**random_inputs(execution.graph), **read_inputs(files, execution.graph)}
+        before = execution.run(outputs, inputs)
+        if not agree(before, execution.run(outputs, inputs)):
+            raise UsageError(
+                f"{outputs[0]}: gives other values each time it is computed; name outputs without randomness"
+            )
+        if sites:
+            checks += _check_masked_run(execution, view_of(meta_graph), sites, outputs, inputs, before)
+    if against is not None:
+        checks.append(_check_other_run(find_source(against), outputs, inputs, before))
+    return checks
 
 
-def _compare(session: Any, saver: Optional[Any], prefix: str, sites: Sequence[Site], outputs: List[str]) -> str:
-    graph = session.graph
-    variables = {variable.op.name: variable for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
-    (saver or tf.train.Saver(list(variables.values()))).restore(session, prefix)
-    session.run(tf.local_variables_initializer())
-    session.run(graph.get_collection(tf.GraphKeys.TABLE_INITIALIZERS))
-    feed = _random_inputs(graph)
-    before = session.run(outputs, feed)
-    if not _same(before, session.run(outputs, feed)):
-        raise UsageError(f"{outputs[0]}: gives other values each time it is computed; name outputs without randomness")
+def _check_masked_run(
+    execution: Execution,
+    view: GraphView,
+    sites: Sequence[Site],
+    outputs: List[str],
+    inputs: Values,
+    before: List[np.ndarray],
+) -> List[str]:
     random = np.random.RandomState(_SEED)
+    hidden = []
     for site in sites:
-        mask, weight, product = session.run([variables[site.mask], variables[site.variable], f"{site.masked_weight}:0"])
-        if (mask * weight).tobytes() != product.tobytes():
+        mask, weight = execution.value(site.mask), execution.value(site.variable)
+        if not _is_always_computed(view, site.masked_weight):
+            hidden.append(site.masked_weight)
+        elif not agree([mask * weight], execution.run([f"{site.masked_weight}:0"], inputs)):
             raise VerificationError(f"{site.masked_weight}: expected {site.mask} * {site.variable}, found other values")
         noise = random.normal(size=weight.shape).astype(weight.dtype)
         # The sign stays, and with it that of the zero in the product.
         other = np.where(mask == 0, np.copysign(np.abs(noise) + np.abs(weight), weight), weight)
-        tf_compat.load_variable(session, variables[site.variable], other)
-    if not _same(before, session.run(outputs, feed)):
+        execution.put(site.variable, other)
+    if not agree(before, execution.run(outputs, inputs)):
         raise VerificationError(f"{outputs[0]}: changes with weights that are masked out; something reads past a mask")
     for site in sites:
-        tf_compat.load_variable(session, variables[site.variable], 2 * session.run(variables[site.variable]))
-    if _same(before, session.run(outputs, feed)):
+        execution.put(site.variable, 2 * execution.value(site.variable))
+    if agree(before, execution.run(outputs, inputs)):
         raise UsageError(f"{outputs[0]}: does not depend on the masked weights; name outputs that do")
-    return f"run: {len(outputs)} outputs equal, bit for bit, with other values in the entries masked out"
+    checks = [f"run: {len(outputs)} outputs equal, bit for bit, with other values in the entries masked out"]
+    if hidden:
+        checks.append(f"run: {len(hidden)} products are inside loops or conds, their values not looked at: {hidden[0]}")
+    return checks
 
 
-def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(one, other))
+def _is_always_computed(view: GraphView, product: str) -> bool:
+    """Tells whether a product is outside loops and conds, so that a session can fetch it."""
+    types = {view.nodes[op].op_type for op in view.ancestors([product])}
+    return not types & {"Enter", "RefEnter", "Switch", "RefSwitch"}
 
 
-def _random_inputs(graph: Any) -> Dict[Any, Any]:
-    """Returns values for placeholders, and for what comes from datasets and queues."""
-    random = np.random.RandomState(_SEED)
-    feed = {}
-    for tensor in (tensor for op in graph.get_operations() if op.type in _INPUTS for tensor in op.outputs):
-        sizes = [] if tensor.shape.ndims is None else tensor.shape.as_list()
-        shape = [_UNKNOWN_SIZE if size is None else size for size in sizes]
-        if tensor.dtype.is_floating:
-            feed[tensor] = random.normal(size=shape).astype(tensor.dtype.as_numpy_dtype)
-        elif tensor.dtype not in (tf.string, tf.resource, tf.variant):
-            feed[tensor] = np.zeros(shape, tensor.dtype.as_numpy_dtype)
-    return feed
+def _check_other_run(other: Source, outputs: List[str], inputs: Values, before: List[np.ndarray]) -> str:
+    with executed(other, read_graph(other)) as execution:
+        names = {tensor.name for op in execution.graph.get_operations() for tensor in op.outputs}
+        common = [name for name in outputs if name in names]
+        if not common:
+            raise UsageError(f"{other.path}: expected one of {', '.join(outputs)} to compare, found none; name outputs")
+        found = execution.run(common, {name: value for name, value in inputs.items() if name in names})
+    for name, here, there in zip(common, [before[outputs.index(name)] for name in common], found):
+        if not agree([here], [there]):
+            raise VerificationError(f"{name}: expected the values that {other.path} gives, found others")
+    return f"run: {len(common)} outputs equal those of {other.path}, bit for bit"

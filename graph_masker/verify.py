@@ -98,7 +98,7 @@ def _products(view: GraphView, site: Site) -> Set[OpName]:
 
 
 def _check_product(view: GraphView, site: Site) -> None:
-    for name in (site.variable, site.mask, site.threshold, site.masked_weight):
+    for name in (site.variable, *site.state, site.masked_weight):
         if name not in view.nodes:
             raise VerificationError(f"{site.variable}: expected an op '{name}', found none; mask the graph anew")
     mask_shape = view.attribute(site.mask, "shape")

@@ -1,23 +1,53 @@
 """`graph-masker verify`."""
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import click
 
 from graph_masker.cli.app import quiet_tensorflow
+from graph_masker.errors import UsageError
 
 
 @click.command()
 @click.argument("src")
-@click.option("--run", is_flag=True, help="Also restore and run SRC's graph, and compare numbers.")
+@click.option("--against", metavar="OTHER", help="Check that every tensor is, once folded, OTHER's, bit for bit.")
+@click.option("--pruned", is_flag=True, help="With --against: entries may be zero in SRC only.")
+@click.option("--run", is_flag=True, help="Also restore and run the graph, and compare numbers. This executes it.")
 @click.option("--output", "outputs", multiple=True, metavar="TENSOR", help="Compare this tensor. Default: the losses.")
-def verify(src: str, run: bool, outputs: Tuple[str, ...]) -> None:
-    """Check that masked checkpoint SRC keeps the guarantees: no path past a mask, masks of zeros and ones.
+@click.option("--input", "inputs", multiple=True, metavar="TENSOR=FILE", help="Run with a .npy file. Default: random.")
+@click.option("--tags", metavar="A,B", default="", help="Which graph of a SavedModel. Default: serve, or the only one.")
+def verify(
+    src: str,
+    against: Optional[str],
+    pruned: bool,
+    run: bool,
+    outputs: Tuple[str, ...],
+    inputs: Tuple[str, ...],
+    tags: str,
+) -> None:
+    """Check that masked model SRC keeps the guarantees: no path past a mask, masks of zeros and ones.
 
-    SRC is a checkpoint prefix or directory with its .meta file, or a .meta file. Nothing of it is run without --run.
+    SRC is a checkpoint's prefix or directory with its .meta file, a .meta file, a SavedModel or a frozen graph (.pb).
+    With --against, SRC may be what was folded, stripped, rewritten or pruned, and OTHER what it was made of. Nothing is
+    run without --run.
     """
     quiet_tensorflow()
     from graph_masker.verification import verify_model
 
-    for line in verify_model(src, run, outputs).checks:
+    files = []
+    for text in inputs:
+        tensor, is_pair, path = text.partition("=")
+        if not is_pair:
+            raise UsageError(f"--input {text}: expected TENSOR=FILE, found no '='")
+        files.append((tensor, path))
+    result = verify_model(
+        src,
+        run,
+        outputs,
+        against=against,
+        may_be_pruned=pruned,
+        inputs=files,
+        tags=[tag for tag in tags.split(",") if tag],
+    )
+    for line in result.checks:
         click.echo(line)

@@ -10,6 +10,7 @@ from graph_masker.tf_compat.collections import (
     kind_of_collection,
 )
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
+from graph_masker.tf_compat.frozen import possible_weights, view_of_frozen_graph
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
@@ -144,6 +145,7 @@ __all__ = [
     "outside_everything",
     "part_of",
     "paused_collector",
+    "possible_weights",
     "quick_restores",
     "read_of",
     "readers_after",
@@ -170,6 +172,7 @@ __all__ = [
     "update_input",
     "variable_named",
     "view_of_body",
+    "view_of_frozen_graph",
     "view_of_graph",
     "view_of_meta_graph",
     "waiting_for",
