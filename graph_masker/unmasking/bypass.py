@@ -274,4 +274,3 @@ class Bypass:
         twin, node = nodes[name], nodes[original]
         is_same = (twin.op, list(twin.input)) == (node.op, list(node.input))
         return original if is_same and attrs_without_shapes(twin) == attrs_without_shapes(node) else None
-

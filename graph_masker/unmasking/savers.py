@@ -8,7 +8,6 @@ from graph_masker import tf_compat
 from graph_masker.unmasking.definition import Definition, data_inputs, op_of
 
 
-
 def original_savers(definition: Definition, meta_graph: Any) -> None:
     """Removes savers that hold what is removed, where one that equals them but for that stands unused beside them.
 
@@ -71,5 +70,3 @@ def _strings(definition: Definition, text: str) -> List[bytes]:
     constant: Optional[Any] = definition.nodes.get(op_of(text))
     assert constant is not None, "a graph names no op that it lacks"
     return list(tf.make_ndarray(constant.attr["value"].tensor).tolist())
-
-

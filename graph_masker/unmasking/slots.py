@@ -145,5 +145,3 @@ def _shorten_beside(constant: Any, count: int, gone: Sequence[int], names: froze
     elif tensor.dtype == tf.int32.as_datatype_enum and tf.make_ndarray(tensor).tolist() == [count]:
         values = np.array([count - len(gone)], np.int32)
         tensor.CopyFrom(tf.make_tensor_proto(values))
-
-

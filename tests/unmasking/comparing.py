@@ -39,11 +39,19 @@ def graph_differences(found: Any, expected: Any) -> List[str]:
     """Returns one line for each thing that differs between two GraphDefs; names of functions count, bodies do not."""
     lines = []
     ours, theirs = ({node.name: node for node in graph_def.node} for graph_def in (found, expected))
-    lines.extend(f"{name}: only found, {ours[name].op} of {list(ours[name].input)[:4]}" for name in set(ours) - set(theirs))
-    lines.extend(f"{name}: missing, {theirs[name].op} of {list(theirs[name].input)[:4]}" for name in set(theirs) - set(ours))
+    lines.extend(
+        f"{name}: only found, {ours[name].op} of {list(ours[name].input)[:4]}" for name in set(ours) - set(theirs)
+    )
+    lines.extend(
+        f"{name}: missing, {theirs[name].op} of {list(theirs[name].input)[:4]}" for name in set(theirs) - set(ours)
+    )
     for name in sorted(set(ours) & set(theirs)):
         one, other = _plain(ours[name]), _plain(theirs[name])
-        lines.extend(f"{name}: {key} {one.get(key)!r} against {other.get(key)!r}"[:400] for key in sorted(set(one) | set(other)) if one.get(key) != other.get(key))
+        lines.extend(
+            f"{name}: {key} {one.get(key)!r} against {other.get(key)!r}"[:400]
+            for key in sorted(set(one) | set(other))
+            if one.get(key) != other.get(key)
+        )
     functions = [{function.signature.name for function in item.library.function} for item in (found, expected)]
     if functions[0] != functions[1]:
         lines.append(f"functions: {functions[0] ^ functions[1]}")

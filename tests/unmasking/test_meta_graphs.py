@@ -10,7 +10,16 @@ from graph_masker.unmasking import unmask_meta_graph
 from tests.helpers.bits import assert_same_bits
 from tests.helpers.bits import differences as bit_differences
 from tests.oracle.nets import NETS, PLAIN_NETS
-from tests.unmasking.building import AFTERWARDS, BEFORE, BY_HAND, DENSE, meta_graph_of, net_training, toy_training, trained
+from tests.unmasking.building import (
+    AFTERWARDS,
+    BEFORE,
+    BY_HAND,
+    DENSE,
+    meta_graph_of,
+    net_training,
+    toy_training,
+    trained,
+)
 from tests.unmasking.comparing import differences
 
 KINDS = pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
@@ -86,7 +95,9 @@ def test_other_graphs_train_alike(name, kind, way):
 @pytest.mark.parametrize("name", NETS)
 def test_contribs_masked_nets_train_as_dense_ones(name, use_resource):
     found = unmask_meta_graph(_net(name, BY_HAND, use_resource))
-    assert not [node.name for node in found.graph_def.node if node.name.endswith(("/mask", "/threshold", "masked_weight"))]
+    assert not [
+        node.name for node in found.graph_def.node if node.name.endswith(("/mask", "/threshold", "masked_weight"))
+    ]
     assert not {"masks", "thresholds", "masked_weights", "kernel"} & set(found.collection_def)
     assert_same_bits(trained(found), trained(_net(name, DENSE, use_resource)))
 
