@@ -9,8 +9,10 @@ from graph_masker import tf_compat
 from graph_masker.copying import Changes, Progress, copy_checkpoint
 from graph_masker.destination import check_checkpoint_destination
 from graph_masker.errors import SourceError
+from graph_masker.folded_graph import write_folded_graph
 from graph_masker.graph_files import read_meta_graph
-from graph_masker.masks import find_masks
+from graph_masker.masks import MaskNames, find_masks
+from graph_masker.slots import optimizer_keys
 from graph_masker.source import CheckpointReader, Kind, find_source, incomplete_tensors
 
 
@@ -32,12 +34,16 @@ class FoldResult:
         weights: all folded weights; moving averages and other copies of a weight are in `copies`.
         copies: keys of moving averages folded along with their weights.
         dropped: keys of the source that the plain checkpoint does not have.
+        slots: how many of these are an optimizer's.
+        no_graph: why there is no .meta file beside the new checkpoint; None where there is.
     """
 
     prefix: str
     weights: Tuple[FoldedWeight, ...]
     copies: Tuple[str, ...]
     dropped: Tuple[str, ...]
+    slots: int = 0
+    no_graph: Optional[str] = None
 
     @property
     def sparsity(self) -> float:
@@ -45,7 +51,9 @@ class FoldResult:
         return sum(weight.zeros for weight in self.weights) / max(1, sum(weight.entries for weight in self.weights))
 
 
-def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None, overwrite: bool = False) -> FoldResult:
+def fold_checkpoint(
+    src: str, dst: str, progress: Optional[Progress] = None, overwrite: bool = False, drop_slots: bool = False
+) -> FoldResult:
     """Multiplies masks into weights and their moving averages, and drops masks, thresholds and the update step.
 
     Args:
@@ -53,6 +61,11 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None, ove
         dst: prefix of the new checkpoint, or, where `src` is a directory, a new directory.
         progress: called with bytes done and bytes in all.
         overwrite: replace a checkpoint, or a directory that holds nothing but checkpoints, at `dst`.
+        drop_slots: leave out what only the optimizer reads; savers of the new .meta file then neither save nor restore
+            it, so that it has to be initialized before training goes on.
+
+    The graph of the masked checkpoint's .meta file, where there is one, is written beside the new checkpoint as the
+    original model's.
 
     Raises:
         SourceError: the source is missing or damaged, or holds no masks.
@@ -70,12 +83,24 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None, ove
     names = find_masks(reader, _collections(meta_graph))
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
+    slots = optimizer_keys(reader, meta_graph) if drop_slots else frozenset()
     parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
-    weights = tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
-    changes = Changes(dropped=names.state, products=names.mask_of)
+    weights = folded_weights(reader, names)
+    changes = Changes(dropped=names.state | slots, products=names.mask_of)
     with destination.publishing() as prefix:
         copy_checkpoint(reader, changes, prefix, progress, parts)
-    return FoldResult(destination.prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
+        no_graph = write_folded_graph(meta_graph, source.graph_path, slots, prefix + ".meta")
+    dropped = tuple(sorted(names.state | slots))
+    return FoldResult(destination.prefix, weights, tuple(sorted(names.copies)), dropped, len(slots), no_graph)
+
+
+def folded_weights(reader: CheckpointReader, names: MaskNames) -> Tuple[FoldedWeight, ...]:
+    """Returns the weights that folding multiplies.
+
+    Raises:
+        SourceError: a mask holds other values than zeros and ones.
+    """
+    return tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
 
 
 def _folded(reader: CheckpointReader, mask: str, weight: str) -> FoldedWeight:

@@ -135,7 +135,7 @@ class Definition:
         place = op_of(self.in_place_of(name))
         if place in self.removed:
             return []
-        own = [item for item in self.nodes[place].attr["_class"].list.s] if "_class" in self.nodes[place].attr else []
+        own = list(self.nodes[place].attr["_class"].list.s) if "_class" in self.nodes[place].attr else []
         if any(_colocated_with(item) in self.removed for item in own):
             return [item for other in own for item in self._group_of(other)]
         return own or [f"loc:@{place}".encode()]

@@ -1,19 +1,17 @@
 """Takes masks out of frozen graphs, in which weights and masks are constants: each product becomes a constant."""
 
-import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.unmasking.definition import Definition, OpName, data_inputs, op_of
 from graph_masker.unmasking.naming import Names
 from graph_masker.unmasking.ours import Ours, remove_ours
-from graph_masker.view import PLAIN_READS, MaskRecord, threshold_of
+from graph_masker.view import PLAIN_READS
 
-_PRODUCT = re.compile(r"(^|/)masked_weight(_\d+)?$")
-_MASK = re.compile(r"(^|/|_)mask(/part_\d+)?$")
 _GATHERS = frozenset({"GatherV2", "GatherNd"})
 
 
@@ -36,7 +34,7 @@ def strip_graph(graph_def: Any, source: str = "the graph") -> Tuple[StrippedWeig
         SourceError: nothing in it is masked, or a mask holds other values than zeros and ones.
     """
     definition = Definition(graph_def)
-    records = {name: found for name in definition.nodes for found in [_record(definition, name)] if found is not None}
+    records = dict(tf_compat.view_of_frozen_graph(graph_def).masks)
     if not records:
         raise SourceError(
             f"{source}: expected a masked graph, found no product of a constant mask and a constant weight in it; "
@@ -59,18 +57,6 @@ def strip_graph(graph_def: Any, source: str = "the graph") -> Tuple[StrippedWeig
     definition.finish()
     Names(renamed).apply(graph_def)
     return weights
-
-
-def _record(definition: Definition, name: OpName) -> Optional[MaskRecord]:
-    node = definition.nodes[name]
-    if node.op != "Mul" or not _PRODUCT.search(name):
-        return None
-    one, other = (_behind(definition, op_of(text)) for text in data_inputs(node))
-    for mask, weight in ((one, other), (other, one)):
-        is_pair = all(definition.nodes[item].op == "Const" for item in (mask, weight))
-        if is_pair and _MASK.search(mask) and not _MASK.search(weight):
-            return MaskRecord(weight, mask, threshold_of(mask), name)
-    return None
 
 
 def _behind(definition: Definition, op: OpName) -> OpName:

@@ -6,7 +6,7 @@ from graph_masker import tf_compat
 from graph_masker.state import MASKED_WEIGHTS, MASKS, THRESHOLDS, WEIGHTS
 from graph_masker.unmasking.ours import Ours
 
-# Returns what a tensor, or an op, is now called, or, unless told otherwise, what takes its place; None where it is gone.
+# Returns what a tensor or op is now called; of one that is gone, what takes its place, unless told otherwise, or None.
 Current = Callable[..., Optional[str]]
 
 

@@ -1,6 +1,6 @@
 """Turns the MetaGraph of a masked model into that of the original one."""
 
-from typing import Any, Dict, List, Optional
+from typing import AbstractSet, Any, Dict, List, Optional
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
@@ -11,7 +11,7 @@ from graph_masker.unmasking.listings import update_listings
 from graph_masker.unmasking.naming import Names, closed_gaps
 from graph_masker.unmasking.ours import Ours, find_ours, remove_ours
 from graph_masker.unmasking.savers import original_savers
-from graph_masker.unmasking.slots import remove_entries
+from graph_masker.unmasking.slots import remove_entries, remove_saved
 from graph_masker.view import whole_name
 
 
@@ -51,6 +51,19 @@ def unmask_meta_graph(meta_graph: Any, source: str = "the graph") -> Any:
         return None if op_of(name) in definition.removed else names.of_input(name)
 
     update_listings(found, ours, current)
+    return found
+
+
+def without_saved(meta_graph: Any, keys: AbstractSet[str]) -> Any:
+    """Returns a MetaGraph whose savers neither save nor restore what checkpoints hold under some keys."""
+    found = type(meta_graph)()
+    found.CopyFrom(meta_graph)
+    if keys:
+        definition = Definition(found.graph_def)
+        remove_saved(definition, keys)
+        definition.finish()
+        # Nothing but ops of savers has other names, and only SaverDefs tell of these.
+        Names(closed_gaps(definition.nodes, definition.removed)).apply(found.graph_def)
     return found
 
 

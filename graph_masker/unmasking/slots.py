@@ -1,12 +1,11 @@
 """Takes pruning's variables out of what lists many: savers, checks of what is initialized, merged summaries."""
 
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Dict, Iterable, List, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from graph_masker.unmasking.definition import Definition, OpName, data_inputs, op_of, output_of
-from graph_masker.unmasking.ours import SLOTTED
+from graph_masker.unmasking.definition import Definition, data_inputs, op_of, output_of
 
 # By op type: the inputs that name what is saved or restored, and the first that is saved.
 _SAVES = {"SaveV2": ((1, 2), 3), "Save": ((1,), 2), "SaveSlices": ((1, 2), 3)}
@@ -29,14 +28,40 @@ def remove_entries(definition: Definition, names: Iterable[str]) -> None:
         if node.name in definition.removed:
             continue
         if node.op in _SAVES:
-            _shorten_save(definition, node)
+            _shorten_save(definition, node, _gone(definition, node, _SAVES[node.op][1]))
         elif node.op == "Pack":
             _shorten_pack(definition, node, removed_names)
         elif node.op == "MergeSummary":
-            _shorten_inputs(definition, node, 0)
+            _shorten_inputs(definition, node, 0, _gone(definition, node, 0))
     for node in list(definition.nodes.values()):
         if node.op in _RESTORES and node.name not in definition.removed:
             _shorten_restore(definition, node)
+
+
+def remove_saved(definition: Definition, keys: AbstractSet[str]) -> None:
+    """Removes from savers what checkpoints hold under some keys, and the ops that restore it."""
+    for node in list(definition.nodes.values()):
+        if node.op == "SaveV2":
+            names = _names_in(definition, node)
+            _shorten_save(definition, node, [number for number, name in enumerate(names) if name in keys])
+        elif node.op == "RestoreV2":
+            names = _names_in(definition, node)
+            for reader in tuple(definition.data_readers(node.name)):
+                if names[output_of(reader.node.input[reader.index])] in keys:
+                    _remove_writers(definition, reader.node)
+            _shorten_restore(definition, node)
+
+
+def _names_in(definition: Definition, node: Any) -> List[str]:
+    constant = definition.nodes[op_of(node.input[1])]
+    return [name.decode() for name in tf.make_ndarray(constant.attr["value"].tensor).tolist()]
+
+
+def _remove_writers(definition: Definition, node: Any) -> None:
+    """Removes an op that gets a restored value, and those that it hands it on to."""
+    for reader in tuple(definition.data_readers(node.name)) if node.op in _HANDS_ON else ():
+        _remove_writers(definition, reader.node)
+    definition.removed.add(node.name)
 
 
 def _gone(definition: Definition, node: Any, first: int) -> List[int]:
@@ -48,11 +73,10 @@ def _gone(definition: Definition, node: Any, first: int) -> List[int]:
     ]
 
 
-def _shorten_inputs(definition: Definition, node: Any, first: int) -> List[int]:
-    """Takes the inputs that come from removed ops away; returns which they were. With no input left, the node goes."""
-    gone = _gone(definition, node, first)
+def _shorten_inputs(definition: Definition, node: Any, first: int, gone: Sequence[int]) -> None:
+    """Takes inputs away, counted from `first`. With none left, the node goes."""
     if not gone:
-        return gone
+        return
     for number in reversed(gone):
         del node.input[first + number]
     left = len(data_inputs(node)) - first
@@ -60,12 +84,11 @@ def _shorten_inputs(definition: Definition, node: Any, first: int) -> List[int]:
         definition.removed.add(node.name)
     if "N" in node.attr:
         node.attr["N"].i = left
-    return gone
 
 
-def _shorten_save(definition: Definition, node: Any) -> None:
+def _shorten_save(definition: Definition, node: Any, gone: Sequence[int]) -> None:
     lists, first = _SAVES[node.op]
-    gone = _shorten_inputs(definition, node, first)
+    _shorten_inputs(definition, node, first, gone)
     if gone:
         _shorten_lists(definition, node, [definition.nodes[op_of(node.input[index])] for index in lists], gone)
 
@@ -121,7 +144,8 @@ def _is_idle(definition: Definition, node: Any) -> bool:
 def _shorten_pack(definition: Definition, node: Any, names: frozenset) -> None:
     """A check of what is initialized packs one flag per variable, and has a constant with the variables' names."""
     count = node.attr["N"].i
-    gone = _shorten_inputs(definition, node, 0)
+    gone = _gone(definition, node, 0)
+    _shorten_inputs(definition, node, 0, gone)
     if not gone:
         return
     scope = node.name.rpartition("/")[0] + "/"

@@ -136,5 +136,5 @@ def test_graphs_of_estimators_are_the_dense_ones(model_fn, criterion, tmp_path):
 
 
 def test_dense_graphs_are_refused():
-    with pytest.raises(SourceError, match="some.meta: expected a masked graph, found no masked weight"):
+    with pytest.raises(SourceError, match=r"some\.meta: expected a masked graph, found no masked weight"):
         unmask_meta_graph(_net("slim dense, Adam", DENSE, False), "some.meta")
