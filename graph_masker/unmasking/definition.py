@@ -113,6 +113,7 @@ class Definition:
             if start < end:
                 del nodes[start:end]
             end = max(start - 1, 0)
+        self.nodes = {node.name: node for node in nodes}
 
     def _colocate(self, node: Any) -> None:
         groups = list(node.attr["_class"].list.s)

@@ -1,17 +1,19 @@
 """Takes masks out of frozen graphs, in which weights and masks are constants: each product becomes a constant."""
 
-from typing import Any, Dict, List, NamedTuple, Tuple
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.unmasking.definition import Definition, OpName, data_inputs, op_of
 from graph_masker.unmasking.naming import Names
 from graph_masker.unmasking.ours import Ours, remove_ours
-from graph_masker.view import PLAIN_READS
+from graph_masker.view import PLAIN_READS, MaskRecord, threshold_of
 
+_PRODUCT = re.compile(r"(^|/)masked_weight(_\d+)?$")
+_MASK = re.compile(r"(^|/|_)mask(/part_\d+)?$")
 _GATHERS = frozenset({"GatherV2", "GatherNd"})
 
 
@@ -34,7 +36,7 @@ def strip_graph(graph_def: Any, source: str = "the graph") -> Tuple[StrippedWeig
         SourceError: nothing in it is masked, or a mask holds other values than zeros and ones.
     """
     definition = Definition(graph_def)
-    records = dict(tf_compat.view_of_frozen_graph(graph_def).masks)
+    records = {name: found for name in definition.nodes for found in [_record(definition, name)] if found is not None}
     if not records:
         raise SourceError(
             f"{source}: expected a masked graph, found no product of a constant mask and a constant weight in it; "
@@ -59,6 +61,22 @@ def strip_graph(graph_def: Any, source: str = "the graph") -> Tuple[StrippedWeig
     return weights
 
 
+def _record(definition: Definition, name: OpName) -> Optional[MaskRecord]:
+    """Returns the mask and the weight that an op multiplies; None where it multiplies others.
+
+    `tf_compat.view_of_frozen_graph` finds the same, and much else, which takes longer than to strip the graph.
+    """
+    node = definition.nodes[name]
+    if node.op != "Mul" or not _PRODUCT.search(name):
+        return None
+    one, other = (_behind(definition, op_of(text)) for text in data_inputs(node))
+    for mask, weight in ((one, other), (other, one)):
+        is_pair = all(definition.nodes[item].op == "Const" for item in (mask, weight))
+        if is_pair and _MASK.search(mask) and not _MASK.search(weight):
+            return MaskRecord(weight, mask, threshold_of(mask), name)
+    return None
+
+
 def _behind(definition: Definition, op: OpName) -> OpName:
     while definition.nodes[op].op in PLAIN_READS:
         op = op_of(definition.nodes[op].input[0])
@@ -77,18 +95,31 @@ def _fold(definition: Definition, ours: Ours, source: str) -> Tuple[StrippedWeig
             raise SourceError(f"{source}: expected one mask of '{record.variable}', found several; strip it elsewhere")
     for weight, mask in masks.items():
         tensor = definition.nodes[weight].attr["value"].tensor
-        zeros_and_ones, value = tf.make_ndarray(definition.nodes[mask].attr["value"].tensor), tf.make_ndarray(tensor)
-        if zeros_and_ones.shape != value.shape or zeros_and_ones.dtype != value.dtype:
+        (factor, _), (value, is_plain) = _array(definition.nodes[mask].attr["value"].tensor), _array(tensor)
+        if factor.shape != value.shape or factor.dtype != value.dtype:
             raise SourceError(
                 f"{source}: expected mask '{mask}' to be {value.dtype}{list(value.shape)} as its weight, found "
-                f"{zeros_and_ones.dtype}{list(zeros_and_ones.shape)}; freeze the graph anew"
+                f"{factor.dtype}{list(factor.shape)}; freeze the graph anew"
             )
-        zeros = int(zeros_and_ones.size - np.count_nonzero(zeros_and_ones))
-        if zeros + np.count_nonzero(zeros_and_ones == 1) != value.size:
+        kept = np.count_nonzero(factor == 1)
+        if np.count_nonzero(factor != 0) != kept:
             raise SourceError(f"{source}: expected zeros and ones in '{mask}', found others; freeze the graph anew")
-        tensor.CopyFrom(tf.make_tensor_proto(product_of(zeros_and_ones, value)))
-        found.append(StrippedWeight(weight, value.size, zeros))
+        product = product_of(factor, value)
+        if is_plain:
+            tensor.tensor_content = product.tobytes()
+        else:
+            tensor.CopyFrom(tf.make_tensor_proto(product))
+        found.append(StrippedWeight(weight, value.size, value.size - kept))
     return tuple(found)
+
+
+def _array(tensor: Any) -> Tuple[np.ndarray, bool]:
+    """Returns a tensor's value, and whether it holds its entries one after the other, as they are in memory."""
+    dtype, content = tf.as_dtype(tensor.dtype), tensor.tensor_content
+    if len(content) <= dtype.size:
+        return tf.make_ndarray(tensor), False
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    return np.frombuffer(content, dtype.as_numpy_dtype).reshape(shape), True
 
 
 def product_of(mask: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -36,9 +36,11 @@ class Ours(NamedTuple):
 
     def owns(self, name: OpName) -> bool:
         """Tells whether a name lies in a scope that only pruning has."""
-        if _UPDATES.match(name):
-            return True
-        return any(prefix in self.state or prefix in self.products for prefix in prefixes(name))
+        state, products = self.state, self.products
+        for prefix in prefixes(name):
+            if prefix in state or prefix in products:
+                return True
+        return _UPDATES.match(name) is not None
 
 
 def prefixes(name: OpName) -> Iterator[str]:
