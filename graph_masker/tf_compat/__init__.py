@@ -2,6 +2,7 @@
 
 import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first, would leave it without `estimator`
 
+from graph_masker.tf_compat.bodies import called_by
 from graph_masker.tf_compat.collections import (
     CondContextDef,
     SaverDef,
@@ -113,6 +114,7 @@ __all__ = [
     "as_function",
     "bincount",
     "buffer_of",
+    "called_by",
     "captured_variables",
     "choose",
     "collections_of",

@@ -4,6 +4,7 @@ from typing import AbstractSet, Any, Dict, List, Optional
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
+from graph_masker.unmasking.bodies import unmask_bodies
 from graph_masker.unmasking.bypass import Bypass
 from graph_masker.unmasking.definition import Definition, op_of
 from graph_masker.unmasking.libraries import drop_functions
@@ -35,6 +36,7 @@ def unmask_meta_graph(meta_graph: Any, source: str = "the graph") -> Any:
         raise SourceError(f"{source}: expected a masked graph, found no masked weight in it; nothing to take out")
     definition = Definition(found.graph_def)
     _bypass_inits(definition, ours)
+    unmask_bodies(definition, ours, source)
     bypass = Bypass(definition, ours, source)
     bypass.apply()
     remove_ours(definition, ours, bypass.kept, source)

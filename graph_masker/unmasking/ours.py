@@ -1,21 +1,21 @@
 """What of a masked graph is pruning's: variables, the name scopes that only they have, and all that reads them."""
 
 import re
-from typing import Dict, FrozenSet, Iterator, NamedTuple, Set
+from typing import Any, Dict, FrozenSet, Iterator, NamedTuple, Set
 
 from graph_masker.accumulators import COUNT, accumulator_of
 from graph_masker.criteria import CRITERIA
+from graph_masker.effects import ignores_value, is_write
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.steps import OWN_STEP
 from graph_masker.unmasking.definition import Definition, OpName, op_of
-from graph_masker.view import GraphView, MaskRecord
+from graph_masker.view import PLAIN_READS, GraphView, MaskRecord
 
 # contrib's Pruning opens its scope more than once.
 _UPDATES = re.compile(r"model_pruning(_\d+)?(/|$)")
 # Ops that take any number of inputs, of which each stands for itself.
 SLOTTED = frozenset({"SaveV2", "Save", "SaveSlices", "Pack", "MergeSummary"})
-_WRITES = ("Assign", "Apply", "ResourceApply", "Scatter", "ResourceScatter")
 
 
 class Ours(NamedTuple):
@@ -62,6 +62,11 @@ def find_ours(view: GraphView) -> Ours:
     return Ours(records, frozenset(name for name in found if name in view.nodes and view.is_variable(name)))
 
 
+def _is_entry(node: Any, listing: Any) -> bool:
+    """Tells whether what an op lists may be left out of it: any tensor of a saver, but of a stack only checks."""
+    return listing.op != "Pack" or node.op in ("IsVariableInitialized", "VarIsInitializedOp")
+
+
 def remove_ours(definition: Definition, ours: Ours, kept: Set[OpName], source: str) -> None:
     """Removes pruning's variables and everything that computes with them.
 
@@ -79,14 +84,20 @@ def remove_ours(definition: Definition, ours: Ours, kept: Set[OpName], source: s
     definition.removed |= owned
     seen = set(stack)
     while stack:
-        for reader in tuple(definition.data_readers(stack.pop())):
+        name = stack.pop()
+        for reader in tuple(definition.data_readers(name)):
             node = reader.node
-            if node.op in SLOTTED or node.name in seen:
+            if node.name in seen or (node.op in SLOTTED and _is_entry(definition.nodes[name], node)):
                 continue
-            if node.op.startswith(_WRITES) and op_of(node.input[0]) not in definition.removed | ours.state:
+            if is_write(node.op) and op_of(node.input[0]) not in definition.removed:
                 raise SourceError(
                     f"{source}: '{node.name}' writes '{op_of(node.input[0])}' from pruning's variables, so that the "
                     "graph without them is not known; build it by the model's own code"
+                )
+            if not (node.name in owned or node.op in PLAIN_READS or ignores_value(node.op)):
+                raise SourceError(
+                    f"{source}: {node.op} '{node.name}' computes with pruning's variables, so that the graph without "
+                    "them is not known; build it by the model's own code"
                 )
             seen.add(node.name)
             stack.append(node.name)
