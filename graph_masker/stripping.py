@@ -95,7 +95,9 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
             parts.update(incomplete_tensors(meta_graph))
             meta_graph.CopyFrom(unmask_meta_graph(meta_graph, source.graph_path))
     if not pairs:
-        raise SourceError(f"{source.path}: expected a masked SavedModel, found no masked weight in it; nothing to strip")
+        raise SourceError(
+            f"{source.path}: expected a masked SavedModel, found no masked weight in it; nothing to strip"
+        )
     if source.prefix is None:
         raise SourceError(f"{folder}: expected variables/variables.index, found no such file; export it anew")
     reader = CheckpointReader(source.prefix)

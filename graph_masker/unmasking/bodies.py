@@ -20,7 +20,7 @@ _LISTS = {
 
 
 class _Call(NamedTuple):
-    """A call op: where it stands, and the functions that it runs, with the first input that is an argument of theirs."""
+    """A call op, the functions that it runs, and the first of its inputs that is an argument of theirs."""
 
     node: Any
     names: Tuple[str, ...]
@@ -146,7 +146,10 @@ class _Worker:
         if "_input_shapes" in function.attr:
             _drop(function.attr["_input_shapes"].list.shape, masks)
         kept = sorted((number, value) for number, value in function.arg_attr.items() if number not in masks)
-        copies = [(number - sum(mask < number for mask in masks), type(value).FromString(value.SerializeToString())) for number, value in kept]
+        copies = [
+            (number - sum(mask < number for mask in masks), type(value).FromString(value.SerializeToString()))
+            for number, value in kept
+        ]
         function.arg_attr.clear()
         for number, value in copies:
             function.arg_attr[number].CopyFrom(value)
@@ -200,5 +203,3 @@ def _moved(text: str, gone: Set[int]) -> str:
     place = int(output or 0)
     place -= sum(number < place for number in gone)
     return f"{name}:{place}" if place else name
-
-

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker.errors import SourceError
 from graph_masker.unmasking.definition import Definition, OpName, data_inputs, op_of
-from graph_masker.unmasking.naming import Names
+from graph_masker.unmasking.naming import Names, names_outside
 from graph_masker.unmasking.ours import Ours, remove_ours
 from graph_masker.view import PLAIN_READS, MaskRecord, threshold_of
 
@@ -52,11 +52,9 @@ def strip_graph(graph_def: Any, source: str = "the graph") -> Tuple[StrippedWeig
         definition.replace(product, raw)
         # A weight read in a loop or cond came in by an op in the product's scope.
         kept |= {op_of(raw)} if ours.owns(op_of(raw)) else set()
-    for name in kept:
-        product = next(product for product in records if name.startswith(f"{product}/"))
-        renamed[name] = _free(definition, product.rpartition("/")[0] + name[len(product) :], name)
     remove_ours(definition, ours, kept, source)
     definition.finish()
+    renamed.update(names_outside(sorted(kept), ours, definition.nodes))
     Names(renamed).apply(graph_def)
     return weights
 
@@ -140,7 +138,3 @@ def _gathers(definition: Definition, ours: Ours) -> Dict[str, str]:
             if is_gather and name.endswith("/masked") and original not in definition.nodes:
                 renamed[name] = original
     return renamed
-
-
-def _free(definition: Definition, name: str, otherwise: str) -> str:
-    return name if name not in definition.nodes else otherwise

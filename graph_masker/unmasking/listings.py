@@ -1,9 +1,11 @@
 """Brings what a MetaGraph says of its graph up to date: collections, SaverDefs, signatures, list of op types."""
 
+from collections import Counter
 from typing import Any, Callable, List, Optional
 
 from graph_masker import tf_compat
 from graph_masker.state import MASKED_WEIGHTS, MASKS, THRESHOLDS, WEIGHTS
+from graph_masker.unmasking.definition import op_of
 from graph_masker.unmasking.ours import Ours
 
 # Returns what a tensor or op is now called; of one that is gone, what takes its place, unless told otherwise, or None.
@@ -45,23 +47,25 @@ def _set(values: Any, found: List[Any]) -> None:
 
 
 def _remove_own_entries(meta_graph: Any, ours: Ours) -> None:
-    """Takes away what pruning's collections hold of its own; of its list of weights, one entry for each mask."""
+    """Takes away what pruning's collections hold of its own; of its list of weights, one entry for each of a mask.
+
+    contrib's layers add one whenever they are used.
+    """
+    variables = {record.mask: record.variable for record in ours.products.values()}
+    listed = [op_of(name) for name in tf_compat.names_in_collection(meta_graph, MASKS)]
+    weights = Counter(variables[mask] for mask in listed if mask in variables)
     for key in (MASKS, THRESHOLDS, MASKED_WEIGHTS, WEIGHTS):
         if key not in meta_graph.collection_def:
             continue
-        names = set(ours.state) | set(ours.products)
-        if key == WEIGHTS:
-            names = {record.variable for record in ours.products.values()}
         collection = meta_graph.collection_def[key]
         values = getattr(collection, collection.WhichOneof("kind") or "node_list").value
         kept = []
-        for value in values:
-            name = value if isinstance(value, str) else tf_compat.VariableDef.FromString(value).variable_name
-            op = name.partition(":")[0]
-            if op not in names:
+        for value, name in zip(values, tf_compat.names_in_collection(meta_graph, key)):
+            op = op_of(name)
+            if key == WEIGHTS and weights[op]:
+                weights[op] -= 1
+            elif op not in ours.state and op not in ours.products:
                 kept.append(value)
-            elif key == WEIGHTS:
-                names.discard(op)
         _set(values, kept)
 
 

@@ -1,6 +1,6 @@
 """Turns the MetaGraph of a masked model into that of the original one."""
 
-from typing import AbstractSet, Any, Dict, List, Optional
+from typing import AbstractSet, Any, List, Optional
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
@@ -9,7 +9,7 @@ from graph_masker.unmasking.bypass import Bypass
 from graph_masker.unmasking.definition import Definition, op_of
 from graph_masker.unmasking.libraries import drop_functions
 from graph_masker.unmasking.listings import update_listings
-from graph_masker.unmasking.naming import Names, closed_gaps
+from graph_masker.unmasking.naming import Names, closed_gaps, names_outside
 from graph_masker.unmasking.ours import Ours, find_ours, remove_ours
 from graph_masker.unmasking.savers import original_savers
 from graph_masker.unmasking.slots import remove_entries, remove_saved
@@ -102,10 +102,6 @@ def _check(definition: Definition, source: str) -> None:
 
 def _names(definition: Definition, ours: Ours, bypass: Bypass) -> Names:
     numbered = [name for name in definition.removed if not ours.owns(name)]
-    renamed: Dict[str, str] = closed_gaps(definition.nodes, numbered)
-    for name in bypass.kept:
-        scope = next(product for product in ours.products if name.startswith(f"{product}/"))
-        free = scope.rpartition("/")[0] + name[len(scope) :]
-        if free not in definition.nodes:
-            renamed[name] = free
+    renamed = closed_gaps(definition.nodes, numbered)
+    renamed.update(names_outside(bypass.kept, ours, definition.nodes))
     return Names(renamed)

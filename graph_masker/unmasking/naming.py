@@ -1,10 +1,11 @@
 """Names: closes the gaps that removed ops leave among those that TensorFlow numbers."""
 
+import itertools
 import re
 from typing import Any, Callable, Dict, Iterable, List, Set, Tuple
 
 from graph_masker.unmasking.definition import OpName
-from graph_masker.unmasking.ours import prefixes
+from graph_masker.unmasking.ours import Ours, prefixes
 
 _NUMBERED = re.compile(r"(.*?)(?:_([1-9]\d*))?$", re.DOTALL)
 
@@ -33,6 +34,28 @@ def closed_gaps(kept: Iterable[OpName], removed: Iterable[OpName]) -> Dict[str, 
         if before:
             found = f"{base}_{number - before}" if number > before else base
             renamed[name] = f"{scope}/{found}" if scope else found
+    return renamed
+
+
+def names_outside(kept: Iterable[OpName], ours: Ours, taken: Iterable[OpName]) -> Dict[str, str]:
+    """Returns new names, beside the weights, of ops that stay though they lie in products' scopes.
+
+    Args:
+        kept: such ops.
+        ours: what pruning added.
+        taken: names of all ops; no new one is among them.
+    """
+    renamed: Dict[str, str] = {}
+    used = set(taken)
+    for name in kept:
+        product = next(prefix for prefix in prefixes(name) if prefix in ours.products)
+        base = free = (product.rpartition("/")[0] + name[len(product) :]).lstrip("/")
+        for number in itertools.count(1):
+            if free not in used:
+                break
+            free = f"{base}_{number}"
+        used.add(free)
+        renamed[name] = free
     return renamed
 
 

@@ -75,7 +75,12 @@ def test_prefix_to_prefix_leaves_a_state_file_that_is_there(trained, tmp_path):
     result = fold_checkpoint(os.path.join(trained, "model.ckpt-8"), str(tmp_path / "plain"))
     assert result.prefix == str(tmp_path / "plain")
     assert (tmp_path / "checkpoint").read_text() == 'model_checkpoint_path: "other"\n'
-    assert sorted(os.listdir(str(tmp_path))) == ["checkpoint", "plain.data-00000-of-00001", "plain.index"]
+    assert sorted(os.listdir(str(tmp_path))) == [
+        "checkpoint",
+        "plain.data-00000-of-00001",
+        "plain.index",
+        "plain.meta",
+    ]
 
 
 def test_moving_averages_and_two_weights_in_one_scope(tmp_path):
