@@ -32,7 +32,7 @@ def write_folded_graph(
     except SourceError as error:
         return str(error)
     with open(path, "wb") as stream:
-        stream.write(original.SerializeToString())
+        stream.write(original.SerializeToString(deterministic=True))
     if read_meta_graph(path) != original:
         raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
     return None

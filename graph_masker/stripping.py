@@ -75,7 +75,11 @@ def _strip_frozen(source: Source, dst: str, overwrite: bool) -> StripResult:
     check_destination(source.path, dst, overwrite, os.path.isfile)
     graph_def = read_graph_def(source.path)
     weights = strip_graph(graph_def, source.path)
-    content = text_format.MessageToString(graph_def).encode() if dst.endswith(_TEXT) else graph_def.SerializeToString()
+    content = (
+        text_format.MessageToString(graph_def).encode()
+        if dst.endswith(_TEXT)
+        else graph_def.SerializeToString(deterministic=True)
+    )
     with _publishing(dst) as staged:
         _write_checked(os.path.join(staged, "new"), content)
     return StripResult(source.path, dst, tuple(FoldedWeight(*weight) for weight in weights))
@@ -111,7 +115,11 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
         changes = Changes(dropped=names.state, products=names.mask_of)
         copy_checkpoint(reader, changes, os.path.join(variables, os.path.basename(source.prefix)), progress, parts)
         is_text = source.graph_path.endswith(_TEXT)
-        content = text_format.MessageToString(saved_model).encode() if is_text else saved_model.SerializeToString()
+        content = (
+            text_format.MessageToString(saved_model).encode()
+            if is_text
+            else saved_model.SerializeToString(deterministic=True)
+        )
         _write_checked(os.path.join(new, os.path.basename(source.graph_path)), content)
         for root, _, names_in_root in os.walk(new):
             for name in names_in_root:
@@ -146,9 +154,13 @@ def _write_checked(path: str, content: bytes) -> None:
     with open(path, "wb") as stream:
         stream.write(content)
     files.sync(path)
+    if _read(path) != content:
+        raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
+
+
+def _read(path: str) -> bytes:
     with open(path, "rb") as stream:
-        if stream.read() != content:
-            raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
+        return stream.read()
 
 
 def sizes_of(path: str) -> Tuple[int, int]:
@@ -158,7 +170,7 @@ def sizes_of(path: str) -> Tuple[int, int]:
     for name in found:
         compressor = zlib.compressobj(wbits=31)
         with open(name, "rb") as stream:
-            for block in iter(lambda: stream.read(2**20), b""):  # noqa: B023 (called before the next file)
+            for block in iter(lambda: stream.read(2**20), b""):
                 raw += len(block)
                 zipped += len(compressor.compress(block))
         zipped += len(compressor.flush())

@@ -14,7 +14,8 @@ def fold(src: str, dst: str, overwrite: bool, drop_slots: bool) -> None:
     """Write masked checkpoint SRC as plain checkpoint DST, with the original model's names.
 
     SRC is a checkpoint prefix or directory; DST is a prefix or directory of the same kind.
-    Moving averages are folded too, and the .meta file beside SRC becomes the original model's graph. The result is reread and compared before it gets its name.
+    Moving averages are folded too, and of the .meta file beside SRC the original model's graph is written. The result
+    is reread and compared before it gets its name.
     """
     quiet_tensorflow()
     from graph_masker import report

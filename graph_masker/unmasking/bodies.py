@@ -46,7 +46,7 @@ def unmask_bodies(definition: Definition, ours: Ours, source: str) -> None:
             if masks and not ours.owns(node.name):
                 moved = worker.take_out(node, masks)
                 for reader in tuple(definition.data_readers(node.name)) if moved else ():
-                    text = reader.node.input[reader.index]
+                    text = reader.node.input[reader.port]
                     if output_of(text) not in moved:
                         definition.move(reader, _moved(text, moved))
                     elif reader.node.op == "Identity" and not definition.is_read(reader.node.name):

@@ -261,7 +261,7 @@ class Bypass:
             original = self._original_of(name)
             if original is not None:
                 for reader in tuple(definition.readers(name)):
-                    text = reader.node.input[reader.index]
+                    text = reader.node.input[reader.port]
                     definition.move(reader, text.replace(name, original, 1))
                 definition.removed.add(name)
                 definition.instead[name] = original

@@ -6,10 +6,10 @@ OpName = str
 
 
 class Reader(NamedTuple):
-    """Input `index` of node `node`; control inputs count, too."""
+    """Input number `port` of a node; control inputs count, too."""
 
     node: Any
-    index: int
+    port: int
 
 
 def op_of(text: str) -> OpName:
@@ -61,7 +61,7 @@ class Definition:
 
     def data_readers(self, op: OpName) -> Iterator[Reader]:
         """Yields those of `readers` that read data."""
-        return (reader for reader in self.readers(op) if not reader.node.input[reader.index].startswith("^"))
+        return (reader for reader in self.readers(op) if not reader.node.input[reader.port].startswith("^"))
 
     def is_read(self, op: OpName) -> bool:
         """Tells whether anything that stays reads an op."""
@@ -69,8 +69,8 @@ class Definition:
 
     def move(self, reader: Reader, text: str) -> None:
         """Makes one input read something else."""
-        reader.node.input[reader.index] = text
-        self._readers.setdefault(op_of(text), []).append((reader.node.name, reader.index))
+        reader.node.input[reader.port] = text
+        self._readers.setdefault(op_of(text), []).append((reader.node.name, reader.port))
 
     def note(self, node: Any) -> None:
         """Takes note of a node's inputs, which were set anew."""

@@ -82,7 +82,8 @@ def _behind(definition: Definition, op: OpName) -> OpName:
 
 
 def _raw(definition: Definition, product: OpName, weight: OpName) -> str:
-    return next(t for t in definition.nodes[product].input if _behind(definition, op_of(t)) == weight)
+    texts = data_inputs(definition.nodes[product])
+    return next(text for text in texts if _behind(definition, op_of(text)) == weight)
 
 
 def _fold(definition: Definition, ours: Ours, source: str) -> Tuple[StrippedWeight, ...]:
@@ -122,10 +123,11 @@ def _array(tensor: Any) -> Tuple[np.ndarray, bool]:
 
 def product_of(mask: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Returns mask * weight, with the bits that TensorFlow gives them."""
-    if weight.dtype == tf.bfloat16.as_numpy_dtype:
-        # numpy cannot multiply it; in float32 every such product is exact.
-        return (mask.astype(np.float32) * weight.astype(np.float32)).astype(weight.dtype)
-    return mask * weight
+    with np.errstate(invalid="ignore"):  # TensorFlow says nothing of zero times infinity either.
+        if weight.dtype == tf.bfloat16.as_numpy_dtype:
+            # numpy cannot multiply it; in float32 every such product is exact.
+            return (mask.astype(np.float32) * weight.astype(np.float32)).astype(weight.dtype)
+        return mask * weight
 
 
 def _gathers(definition: Definition, ours: Ours) -> Dict[str, str]:

@@ -1,6 +1,6 @@
 """Takes pruning's variables out of what lists many: savers, checks of what is initialized, merged summaries."""
 
-from typing import AbstractSet, Any, Dict, Iterable, List, Sequence
+from typing import AbstractSet, Any, Dict, FrozenSet, Iterable, List, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -47,7 +47,7 @@ def remove_saved(definition: Definition, keys: AbstractSet[str]) -> None:
         elif node.op == "RestoreV2":
             names = _names_in(definition, node)
             for reader in tuple(definition.data_readers(node.name)):
-                if names[output_of(reader.node.input[reader.index])] in keys:
+                if names[output_of(reader.node.input[reader.port])] in keys:
                     _remove_writers(definition, reader.node)
             _shorten_restore(definition, node)
 
@@ -113,7 +113,7 @@ def _shorten_restore(definition: Definition, node: Any) -> None:
     """Takes away the outputs of a restore that only removed ops read."""
     read: Dict[int, List[Any]] = {}
     for reader in definition.data_readers(node.name):
-        read.setdefault(output_of(reader.node.input[reader.index]), []).append(reader)
+        read.setdefault(output_of(reader.node.input[reader.port]), []).append(reader)
     for output, readers in tuple(read.items()):
         idle = [reader.node for reader in readers if _is_idle(definition, reader.node)]
         definition.removed.update(item.name for item in idle)
@@ -141,7 +141,7 @@ def _is_idle(definition: Definition, node: Any) -> bool:
     return node.op in _HANDS_ON and all(_is_idle(definition, r.node) for r in definition.data_readers(node.name))
 
 
-def _shorten_pack(definition: Definition, node: Any, names: frozenset) -> None:
+def _shorten_pack(definition: Definition, node: Any, names: FrozenSet[str]) -> None:
     """A check of what is initialized packs one flag per variable, and has a constant with the variables' names."""
     count = node.attr["N"].i
     gone = _gone(definition, node, 0)
@@ -158,7 +158,7 @@ def _shorten_pack(definition: Definition, node: Any, names: frozenset) -> None:
                 shape.dim[0].size = count - len(gone)
 
 
-def _shorten_beside(constant: Any, count: int, gone: Sequence[int], names: frozenset) -> None:
+def _shorten_beside(constant: Any, count: int, gone: Sequence[int], names: FrozenSet[str]) -> None:
     tensor = constant.attr["value"].tensor
     if len(tensor.tensor_shape.dim) != 1:
         return
