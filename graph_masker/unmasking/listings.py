@@ -76,11 +76,11 @@ def _updated(key: str, value: bytes, current: Current) -> Optional[bytes]:
     if kind is tf_compat.SaverDef:
         saver = kind.FromString(value)
         update_saver(saver, current)
-        return bytes(saver.SerializeToString())
+        return bytes(saver.SerializeToString(deterministic=True))
     if kind in (tf_compat.CondContextDef, tf_compat.WhileContextDef):
         context = kind.FromString(value)
         _update_context(context, current)
-        return bytes(context.SerializeToString())
+        return bytes(context.SerializeToString(deterministic=True))
     return value
 
 
@@ -92,7 +92,7 @@ def _updated_variable(value: bytes, current: Current) -> Optional[bytes]:
         name = getattr(definition, field)
         if name:
             setattr(definition, field, current(name) or name)
-    return bytes(definition.SerializeToString())
+    return bytes(definition.SerializeToString(deterministic=True))
 
 
 def update_saver(saver: Any, current: Current) -> None:
