@@ -15,6 +15,7 @@ from tests.helpers.running import initialize, normal_value, random_mask, single_
 from tests.oracle.nets import NETS
 from tests.unmasking.comparing import graph_differences
 
+GATHERED_BEHIND_A_HANDLE = {("tied_embedding", RESOURCE)}
 EVERY_TOY = [pytest.param(toy, kind, id=f"{toy.name}-{kind}") for toy in TOYS for kind in toy.kinds]
 
 
@@ -85,7 +86,11 @@ def test_stripped_toy_is_the_folded_dense_one(toy, kind):
     assert {weight.variable for weight in weights} >= set(toy.sites)
     assert all(0 < weight.zeros < weight.entries for weight in weights)
     lines = graph_differences(_with_one_read(stripped), _with_one_read(dense))
+    if (toy.name, kind) in GATHERED_BEHIND_A_HANDLE:
+        # Freezing makes the op that gathers, and leaves out attributes which the one that replaced it has.
+        lines = [line for line in lines if "attribute _class" not in line and "attribute batch_dims" not in line]
     assert not lines, "\n".join(lines[:12])
+    assert_same_bits(_run(stripped), _run(masked))
     assert graph_differences(_with_one_read(masked), _with_one_read(dense))
     if kind != RESOURCE:
         assert not graph_differences(stripped, dense)

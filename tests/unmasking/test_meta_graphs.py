@@ -102,7 +102,7 @@ def test_contribs_masked_nets_train_as_dense_ones(name, use_resource):
     assert_same_bits(trained(found), trained(_net(name, DENSE, use_resource)))
 
 
-@pytest.mark.parametrize("name", ["slim conv, batch norm, decay, clipped momentum", "kernels in parts, Adam"])
+@pytest.mark.parametrize("name", ["branches of a reused scope, Adam", "kernels in parts, Adam"])
 def test_imported_graphs_train_as_dense_ones(name):
     dense = trained(_net(name, DENSE, True))
     assert_same_bits(trained(unmask_meta_graph(_net(name, BEFORE, True))), dense)
