@@ -91,6 +91,31 @@ def test_other_graphs_train_alike(name, kind, way):
     assert bit_differences(trained(_toy(toy, kind, way)), dense)
 
 
+def _turned(learns):
+    """A transposed kernel that a layer reads, and a regularizer: masking gave the regularizer a copy of the op."""
+
+    def build():
+        rows, kernel = tf.placeholder(tf.float32, [3, 4], name="rows"), tf.get_variable("kernel", [5, 4])
+        turned = tf.transpose(kernel)
+        output = tf.tanh(rows @ turned)
+        loss = tf.reduce_sum(output) + 1e-2 * tf.nn.l2_loss(turned)
+        train_op = tf.train.MomentumOptimizer(0.1, 0.9).minimize(loss, tf.train.get_global_step()) if learns else None
+        return output, loss, train_op
+
+    return build
+
+
+@KINDS
+def test_copies_for_regularizers_are_the_original_op_again(use_resource):
+    masked, dense = (meta_graph_of(_turned(False), way, use_resource) for way in (BEFORE, DENSE))
+    assert [node.name for node in masked.graph_def.node if node.name == "transpose/raw"]
+    _assert_same(masked, dense)
+    # Gradients came back through both ops and were added up behind them.
+    found = unmask_meta_graph(meta_graph_of(_turned(True), BEFORE, use_resource))
+    assert not [node.name for node in found.graph_def.node if node.name == "transpose/raw"]
+    assert_same_bits(trained(found), trained(meta_graph_of(_turned(True), DENSE, use_resource)))
+
+
 @KINDS
 @pytest.mark.parametrize("name", NETS)
 def test_contribs_masked_nets_train_as_dense_ones(name, use_resource):
