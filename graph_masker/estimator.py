@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from typing import Any, Callable, Iterable, Optional, Sequence
+from typing import Any, Callable, FrozenSet, Iterable, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -16,6 +16,9 @@ from rewriters import DEFAULT_RULES, Rule
 
 ModelFn = Callable[..., Any]
 _MARK = "__graph_masker__"
+# What an Estimator can give to a model_fn, and what of that masking needs.
+_GIVEN = ("features", "labels", "mode", "params", "config")
+_NEEDED = ("mode", "config")
 
 
 def auto_mask(
@@ -58,21 +61,46 @@ def auto_mask_estimator(estimator: Any, spec: PruningSpec, rules: Sequence[Rule]
 
 def _masked_function(model_fn: ModelFn, masking: "_Masking") -> ModelFn:
     """A function, because an Estimator reads the argument names of objects off their class, past a signature."""
-    original = inspect.signature(model_fn)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in original.parameters.values())
-    signature = _with_mode_and_config(original)
+    signature, kept_back = _as_estimators_see_it(model_fn)
 
     def masked_model_fn(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        for name in ("mode", "config"):
-            if name not in original.parameters and not takes_any:
-                kwargs.pop(name, None)
-        return masking.run(given.get("mode"), given.get("config"), args, kwargs)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        for name in kept_back:
+            kwargs.pop(name, None)
+        return masking.run(bound.arguments["mode"], bound.arguments["config"], args, kwargs)
 
     functools.update_wrapper(masked_model_fn, model_fn, updated=())
     masked_model_fn.__dict__["__signature__"] = signature
     setattr(masked_model_fn, _MARK, masking)
     return masked_model_fn
+
+
+def _as_estimators_see_it(model_fn: ModelFn) -> Tuple[inspect.Signature, FrozenSet[str]]:
+    """Returns a signature by which an Estimator gives all that a model_fn takes, and what the model_fn is not to get.
+
+    An Estimator looks at plain arguments alone. So those that can only be given by keyword, as all are that follow one
+    which a functools.partial has set, become plain ones. Masking needs mode and config, whether the model_fn takes them
+    or not.
+    """
+    original = inspect.signature(model_fn)
+    parameters = list(original.parameters.values())
+    # What a partial has set is the model's own affair.
+    already_set = getattr(inspect.unwrap(model_fn), "keywords", {})
+    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_keyword = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in _GIVEN and p.name not in already_set]
+    taken = {p.name for p in (*plain, *by_keyword)}
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in _NEEDED if name not in taken]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    kept_back = frozenset(p.name for p in added if p.name in already_set or not takes_any)
+    # A parameter without default cannot follow one with: these come last among the plain ones, all optional.
+    optional = [
+        p.replace(kind=p.POSITIONAL_OR_KEYWORD, default=None if p.default is p.empty else p.default)
+        for p in (*by_keyword, *added)
+    ]
+    shown = {p.name for p in optional}
+    rest = [p for p in parameters if p not in plain and p.name not in shown]
+    return original.replace(parameters=[*plain, *optional, *rest]), kept_back
 
 
 class _Masking:
@@ -123,20 +151,6 @@ class _Masking:
             with tf_compat.paused_collector():
                 estimator_spec = _prepare_savers(graph, restoring, estimator_spec)
         return estimator_spec
-
-
-def _with_mode_and_config(signature: inspect.Signature) -> inspect.Signature:
-    """Adds mode and config to a model_fn's arguments where it does not take them: masking needs both."""
-    extra = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
-        for name in ("mode", "config")
-        if name not in signature.parameters
-    ]
-    parameters = list(signature.parameters.values())
-    plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = [p for p in parameters if p not in plain]
-    # A parameter without default cannot follow one with: extras go last among the plain ones, all optional.
-    return signature.replace(parameters=[*plain, *extra, *rest])
 
 
 def _with_update(masker: Masker, train_op: Any) -> Any:

@@ -8,9 +8,11 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.errors import UsageError
 from graph_masker.masker import Masker
+from graph_masker.missing import Missing
 from graph_masker.plan import MaskPlan
 from graph_masker.restoring import Restoring
 from graph_masker.savers import include_state, tolerate_dense
+from graph_masker.saving import save_safely
 from graph_masker.spec import PruningSpec
 from graph_masker.steps import StepAhead, StepOfItsOwn
 from graph_masker.trainers import Hook, hooks_of, trains
@@ -73,7 +75,9 @@ class Following:
         self._is_strict = False
         self._updated: Set[str] = set()
         self._checked: Set[str] = set()
+        self._missing = Missing(self.masker)
         tf_compat.watch_restoring(graph, self._savers)
+        tf_compat.watch_runs(graph, self._missing.before_run)
 
     @property
     def plan(self) -> MaskPlan:
@@ -187,6 +191,7 @@ class Following:
             step = StepAhead(step, hook.op)
         tf_compat.add_control_input(hook.op, self.masker.attach_update(*after, step=step))
         self._hooks.add(hook.op)
+        self._missing.expect(hook)
         self._updated = set(self.masker.masks)
 
     def _initialize_with_weights(self) -> None:
@@ -218,6 +223,7 @@ class _Savers(Restoring):
         """Takes a saver under care: before it saves or restores, the graph is made complete."""
         self._made.append(saver)
         tolerate_dense(saver, self._masker)
+        save_safely(saver)
         for name in ("save", "restore"):
             tf_compat.replace_method(saver, name, self._completing)
 

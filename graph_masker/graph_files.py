@@ -1,6 +1,6 @@
 """Reads the graphs that lie in files: MetaGraphs, SavedModels, frozen graphs. Nothing of them is imported or run."""
 
-from typing import Any, Iterable, List, Tuple
+from typing import Any, Iterable, List, Mapping, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -9,6 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
+from graph_masker.graph_checks import first_fault
 from graph_masker.source import Kind, Source
 from graph_masker.view import VARIABLE_OPS, GraphView
 
@@ -54,7 +55,9 @@ def read_meta_graph(path: str) -> Any:
     Raises:
         SourceError: it cannot be read or is not a MetaGraph.
     """
-    return _with_nodes(path, _parse(path, tf.MetaGraphDef(), "a MetaGraph"), "a MetaGraph")
+    meta_graph = _parse(path, tf.MetaGraphDef(), "a MetaGraph")
+    _check(path, "a MetaGraph", meta_graph.graph_def, meta_graph.collection_def)
+    return meta_graph
 
 
 def read_graph_def(path: str) -> Any:
@@ -64,7 +67,7 @@ def read_graph_def(path: str) -> Any:
         SourceError: it cannot be read or is not a GraphDef.
     """
     graph_def = _parse(path, tf.GraphDef(), "a frozen graph")
-    _with_nodes(path, tf.MetaGraphDef(graph_def=graph_def), "a frozen graph")
+    _check(path, "a frozen graph", graph_def, {})
     return graph_def
 
 
@@ -78,7 +81,7 @@ def read_saved_model(path: str) -> Any:
     if not saved_model.meta_graphs:
         raise SourceError(f"{path}: expected a SavedModel, found one without any graph; write it anew")
     for meta_graph in saved_model.meta_graphs:
-        _with_nodes(path, meta_graph, "a SavedModel")
+        _check(path, "a SavedModel", meta_graph.graph_def, meta_graph.collection_def)
     return saved_model
 
 
@@ -97,19 +100,10 @@ def _parse(path: str, message: Any, what: str) -> Any:
     return message
 
 
-def _with_nodes(path: str, meta_graph: Any, what: str) -> Any:
-    """Returns a graph whose ops have names of their own and read ops that are there."""
-    names = {node.name for node in meta_graph.graph_def.node}
-    if not names:
-        raise SourceError(f"{path}: expected {what}, found one without any op; write it anew")
-    if len(names) != len(meta_graph.graph_def.node) or "" in names:
-        raise SourceError(f"{path}: expected {what}, found ops without a name of their own; write it anew")
-    for node in meta_graph.graph_def.node:
-        for text in node.input:
-            name, _, output = text.lstrip("^").partition(":")
-            if name not in names or not (output.isdigit() or not output):
-                raise SourceError(f"{path}: expected {what}, found that '{node.name}' reads '{text}', which it lacks")
-    return meta_graph
+def _check(path: str, what: str, graph_def: Any, collections: Mapping[str, Any]) -> None:
+    fault = first_fault(graph_def, collections)
+    if fault is not None:
+        raise SourceError(f"{path}: expected {what}, found {fault}; write it anew")
 
 
 def _chosen(source: Source, meta_graphs: Any, tags: Tuple[str, ...]) -> Any:

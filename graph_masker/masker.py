@@ -18,6 +18,7 @@ from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
 from graph_masker.steps import own_step
 from graph_masker.surgery import MaskedVariable, apply_plan, changes, check_criterion, mask_body
+from graph_masker.trainers import train_ops_of
 from graph_masker.verify import originals_of, verify_masked, verify_view
 from rewriters import DEFAULT_RULES, Rule
 
@@ -97,7 +98,7 @@ def mask_graph(
     masker = Masker(graph, spec, rules)
     masker.mask(outputs or (), losses or (), strict=True)
     after = [train_op] if train_op is not None else graph.get_collection(tf.GraphKeys.TRAIN_OP)
-    after = after or tf_compat.writers_of(graph, [item.weight for item in masker.masked_variables])
+    after = after or train_ops_of(graph, [item.weight for item in masker.masked_variables])
     if after and tf.train.get_global_step(graph) is not None:
         masker.attach_update(*after)
     return masker

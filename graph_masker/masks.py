@@ -38,8 +38,8 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
     Args:
         reader: the checkpoint.
         collections: weight by mask, as the graph's collections say; may be empty. Where it says nothing, a mask
-            belongs to the weight that its name implies: ``w_mask`` to ``w``, ``scope/mask`` to the one tensor
-            of that shape directly in ``scope``. A mask always has a threshold beside it.
+            belongs to the weight that its name implies: ``w_mask`` and ``w/mask`` to ``w``, ``scope/mask`` to the
+            one tensor of that shape directly in ``scope``. A mask always has a threshold beside it.
 
     Raises:
         SourceError: a mask's weight is not in the checkpoint, or several could be it.
@@ -89,6 +89,8 @@ def _weight_of(reader: CheckpointReader, mask: str) -> str:
     if mask.endswith("_mask"):
         return mask[: -len("_mask")]
     scope = mask[: -len("mask")]
+    if scope[:-1] in reader.names() and reader.shape(scope[:-1]) == reader.shape(mask):
+        return scope[:-1]
     candidates = _siblings(reader, scope, mask)
     if len(candidates) != 1:
         found = ", ".join(candidates) or "none"

@@ -8,7 +8,7 @@ from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.masker import Masker
 from graph_masker.source import CheckpointReader
-from graph_masker.view import threshold_of
+from graph_masker.view import mask_keys, threshold_of
 
 _LOADED_AT_ONCE = 256 * 2**20
 
@@ -68,7 +68,9 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
                 return original(sess, save_path)
             absent = sorted(set(state) - set(keys))
             if absent:
-                tf.logging.warning("graph_masker: %s holds no %s; masks start at one", save_path, summary_of(absent))
+                masks = {item.mask.op.name for item in masker.masked_variables}
+                start = "masks start at one" if masks & set(absent) else "that starts as in a new run"
+                tf.logging.warning("graph_masker: %s holds no %s; %s", save_path, summary_of(absent), start)
             _load_dense(sess, saver, reader, set(state))
             _load_state(sess, masker.graph, reader, state, keys)
             return None
@@ -85,8 +87,8 @@ def _op_names(variables: Sequence[Any]) -> Set[str]:
 def _keys(masker: Masker, state: Mapping[str, Any], asked: Mapping[str, str], held: Set[str]) -> Dict[str, str]:
     """Returns, for each variable of pruning state that a checkpoint holds, the key that it has there.
 
-    A mask is called ``scope/mask`` where its weight is alone in its scope, else ``scope/<weight>_mask``. Training
-    may build more in a scope than evaluation does, and so use the other name.
+    It may be another than the variable's name: training may build more in a scope than evaluation does, and the
+    model may have been masked by hand.
     """
     keys: Dict[str, str] = {}
     for name, variable in state.items():
@@ -96,11 +98,11 @@ def _keys(masker: Masker, state: Mapping[str, Any], asked: Mapping[str, str], he
                 keys.setdefault(name, key)
     for item in masker.masked_variables:
         weight = tf_compat.saved_name(item.weight)
-        scope = weight[: weight.rfind("/") + 1]
-        for name, leaf in ((item.mask.op.name, "mask"), (item.threshold.op.name, "threshold")):
-            others = [other for other in (f"{weight}_{leaf}", f"{scope}{leaf}") if other in held]
-            if name in state and name not in keys and weight in held and others:
-                keys[name] = others[0]
+        masks = mask_keys(weight)
+        for name, others in ((item.mask.op.name, masks), (item.threshold.op.name, map(threshold_of, masks))):
+            found = next((other for other in others if other in held), None)
+            if name in state and name not in keys and weight in held and found:
+                keys[name] = found
     return keys
 
 

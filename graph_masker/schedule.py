@@ -103,6 +103,15 @@ def kept_entries(entries: int, sparsity: float) -> int:
     return max(1, int(np.rint(kind(entries) * kind(density))))
 
 
+def latest_update(spec: "PruningSpec", step: int) -> Optional[int]:
+    """Returns the last step of the schedule, up to a global step, at which masks are updated; None before the first."""
+    if step < spec.begin_step:
+        return None
+    if spec.last_step is not None and step >= spec.last_step:
+        return spec.last_step
+    return spec.begin_step + (step - spec.begin_step) // spec.frequency * spec.frequency
+
+
 def update_steps(spec: "PruningSpec", until: Optional[int] = None) -> List[int]:
     """Returns the global steps at which masks are updated: begin, every `frequency` after it, and end.
 

@@ -11,7 +11,7 @@ from graph_masker.masker import Masker
 from graph_masker.savers import summary_of
 from graph_masker.source import CheckpointReader
 from graph_masker.tf_compat import Start
-from graph_masker.view import threshold_of
+from graph_masker.view import mask_keys, threshold_of
 
 
 class Starts:
@@ -86,7 +86,7 @@ class Starts:
         reader = self._reader(weight.prefix)
         held = set(reader.names())
         for name in (weight.key, weight.key.rpartition("/")[0]):
-            for mask in (f"{name}_mask", f"{name[: name.rfind('/') + 1]}mask"):
+            for mask in mask_keys(name):
                 if mask in held and threshold_of(mask) in held and reader.shape(mask) == reader.shape(weight.key):
                     return Start(weight.prefix, mask, weight.part)
         return None

@@ -51,6 +51,21 @@ def trains(graph: Any) -> bool:
     return any(op.type.startswith(_APPLICATIONS) for op in graph.get_operations())
 
 
+def train_ops_of(graph: Any, weights: Sequence[Any]) -> List[Any]:
+    """Returns what an update of masks is to wait for, in a graph of which nobody says what its train op is.
+
+    Whoever runs the update runs these. So they are an optimizer's ops and those that count the global step, and no
+    assignments by others: these may be for other occasions. Nothing where no optimizer or no global step is.
+    """
+    step = tf.train.get_global_step(graph)
+    writes = [op for weight in weights for op in _first_read_by(weight) if op.type.startswith(_APPLICATIONS)]
+    if step is None or not writes:
+        return []
+    # What is inside of a cond does not always run, and nothing outside can wait for what is inside of a loop.
+    buffers = {tf_compat.buffer_of(variable).name for variable in (*weights, step)}
+    return [op for op in (*writes, *_counted_by(step)) if op.inputs[0].name in buffers]
+
+
 def hooks_of(graph: Any, weights: Sequence[Any], gradient_ops: FrozenSet[str]) -> List[Hook]:
     """Returns where the update of all masks is to run; nothing where the graph does not train.
 

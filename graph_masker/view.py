@@ -374,6 +374,15 @@ def threshold_of(mask: str) -> str:
     return mask[: -len("mask")] + "threshold"
 
 
+def mask_keys(weight: str) -> Tuple[str, ...]:
+    """Returns the keys under which a checkpoint may hold a weight's mask; those that can be no other's come first.
+
+    It is ``scope/mask`` where the weight is alone in its scope, else ``scope/<weight>_mask``. tf.contrib's `apply_mask`
+    knows the first alone: who masks two weights of a scope with it gives each a scope, as a rule by the weight's name.
+    """
+    return f"{weight}_mask", f"{weight}/mask", f"{weight[: weight.rfind('/') + 1]}mask"
+
+
 def products_of(
     nodes: Mapping[OpName, Node], edges: Callable[[OpName], List[Edge]], variable: OpName, mask: OpName
 ) -> Iterator[OpName]:

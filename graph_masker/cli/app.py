@@ -43,10 +43,19 @@ def main() -> None:
 
 
 def quiet_tensorflow() -> None:
-    """Keeps TensorFlow's warnings about numpy and itself away from a command's own output."""
+    """Keeps what native libraries, numpy and TensorFlow write about themselves away from a command's own output.
+
+    Protocol buffers, for one, report what they cannot parse past Python; the command says the same in one line.
+    """
     import warnings
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if sys.stderr.fileno() == 2:
+        sys.stderr.flush()
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 2)
+        os.close(silence)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow.compat.v1 as tf

@@ -14,6 +14,7 @@ from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with
 from graph_masker.tf_compat.frozen import possible_weights, view_of_frozen_graph
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
+from graph_masker.tf_compat.op_defs import number_of_inputs
 from graph_masker.tf_compat.ops import (
     bincount,
     choose,
@@ -74,6 +75,7 @@ from graph_masker.tf_compat.sessions import (
     sessions_of,
     track_in_keras,
     waiting_for,
+    watch_runs,
 )
 from graph_masker.tf_compat.variables import (
     initializer_of,
@@ -84,7 +86,6 @@ from graph_masker.tf_compat.variables import (
     set_slice,
     step_variable,
     variable_named,
-    writers_of,
 )
 from graph_masker.tf_compat.views import (
     captured_variables,
@@ -141,6 +142,7 @@ __all__ = [
     "newest_number",
     "nth_element",
     "number_of",
+    "number_of_inputs",
     "ops_from",
     "ops_run_by",
     "outlined",
@@ -179,6 +181,6 @@ __all__ = [
     "view_of_meta_graph",
     "waiting_for",
     "watch_restoring",
+    "watch_runs",
     "wrap_estimators",
-    "writers_of",
 ]

@@ -11,6 +11,8 @@ from tensorflow.python.framework import ops
 from tensorflow.python.keras import backend
 from tensorflow.python.keras.engine import network, training
 
+_WATCHER, _MARK = "_graph_masker_runs", "_graph_masker_watched"
+
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
@@ -65,6 +67,24 @@ def around_savers(before: Callable[[], None]) -> Iterator[None]:
 
     with replaced(tf.train.Saver, "__init__", initializing):
         yield
+
+
+def watch_runs(graph: Any, before_run: Callable[[Any], None]) -> None:
+    """Tells, from now on, of every session of a graph that is about to run. It stays so, whatever else is left."""
+    vars(graph)[_WATCHER] = before_run
+    original = session_lib.BaseSession._extend_graph
+    if hasattr(original, _MARK):
+        return
+
+    @functools.wraps(original)
+    def extend(self: Any) -> None:
+        watcher = vars(self.graph).get(_WATCHER)
+        if watcher is not None:
+            watcher(self)
+        original(self)
+
+    setattr(extend, _MARK, True)
+    session_lib.BaseSession._extend_graph = extend
 
 
 def is_local(session: Any) -> bool:

@@ -1,6 +1,6 @@
-"""Variables: partitioned ones, and who writes them."""
+"""Variables: partitioned ones, what they start from, what they read."""
 
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Sequence
 
 import tensorflow.compat.v1 as tf
 
@@ -64,17 +64,3 @@ def load_variable(session: Any, variable: Any, value: Any) -> None:
 def read_of(variable: Any) -> Any:
     """Returns the value that the op made with a variable reads; asked for its value, some variables make another."""
     return variable._graph_element if variable.op.type == "VarHandleOp" else variable._snapshot
-
-
-def writers_of(graph: Any, variables: Sequence[Any]) -> List[Any]:
-    """Returns the ops by which training writes variables and the global step; empty where nothing trains them."""
-    trainers = [op for variable in variables for op in _written_by(variable, ("Apply", "ResourceApply"))]
-    step = tf.train.get_global_step(graph)
-    if not trainers or step is None:
-        return []
-    return [*trainers, *_written_by(step, ("AssignAdd",))]
-
-
-def _written_by(variable: Any, prefixes: Tuple[str, ...]) -> List[Any]:
-    tensor = variable.handle if variable.op.type == "VarHandleOp" else variable._ref()
-    return [op for op in tensor.consumers() if op.type.startswith(prefixes) and op.inputs[0] is tensor]

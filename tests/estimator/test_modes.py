@@ -1,6 +1,5 @@
 """auto_mask in the three modes of an Estimator."""
 
-import functools
 import os
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from fixtures.estimators import (
     DENSE,
     SPEC,
     batches,
-    estimator_spec,
     mask_and_weight,
     plain_model_fn,
     read_all,
@@ -91,77 +89,12 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path):
         assert value.tobytes() == right[name].tobytes(), name
 
 
-def test_signatures_and_kinds_of_train_op(tmp_path):
-    seen = {}
-
-    def with_params(features, labels, mode, params, config):
-        seen.update(params=params, config=config)
-        return plain_model_fn(features, labels, mode)
-
-    def tensor_train_op(features, labels, mode):
-        spec = estimator_spec(features, labels, mode)
-        if mode == "train":
-            with tf.control_dependencies([spec.train_op]):
-                return spec._replace(train_op=tf.identity(spec.loss))
-        return spec
-
-    class Model:
-        def __call__(self, features, labels, mode):
-            return plain_model_fn(features, labels, mode)
-
-    def with_rate(features, labels, mode, rate):
-        return estimator_spec(features, labels, mode, tf.train.GradientDescentOptimizer(rate))
-
-    def train_only(features, labels):
-        return plain_model_fn(features, labels, "train")
-
-    model_fns = {
-        "params": with_params,
-        "tensor": tensor_train_op,
-        "object": Model(),
-        "partial": functools.partial(with_rate, rate=0.1),
-        "no_mode": train_only,
-    }
-    for name, model_fn in model_fns.items():
-        estimator = tf.estimator.Estimator(
-            auto_mask(model_fn, SPEC), str(tmp_path / name), run_config(), params={"a": 1} if name == "params" else None
-        )
-        estimator.train(batches(), steps=8)
-        mask, raw = mask_and_weight(read_all(str(tmp_path / name)), DENSE)
-        assert int(mask.sum()) == kept_entries(raw.size, SPEC.target_sparsity), name
-    assert seen["params"] == {"a": 1}
-    assert seen["config"].tf_random_seed == 7
-
-
 def test_a_wrapped_ready_estimator_keeps_its_settings(tmp_path):
     dense = tf.estimator.Estimator(plain_model_fn, str(tmp_path), run_config())
     masked = auto_mask_estimator(dense, SPEC)
     masked.train(batches(), steps=8)
     assert masked.model_dir == dense.model_dir
     assert "conv/mask" in read_all(str(tmp_path))
-
-
-def test_export_saved_model_predicts_like_the_masked_model(tmp_path):
-    estimator = _estimator(plain_model_fn, tmp_path / "model")
-    estimator.train(batches(), steps=10)
-
-    def receiver():
-        images = tf.placeholder(tf.float32, [None, 6, 6, 2])
-        return tf.estimator.export.TensorServingInputReceiver(images, images)
-
-    def with_outputs(features, labels, mode):
-        spec = plain_model_fn(features, labels, mode)
-        outputs = {"serving_default": tf.estimator.export.PredictOutput(spec.predictions)}
-        return spec._replace(export_outputs=outputs) if mode == "infer" else spec
-
-    exported = _estimator(with_outputs, tmp_path / "model").export_saved_model(str(tmp_path / "saved"), receiver)
-    with tf.Graph().as_default(), tf.Session() as session:
-        meta_graph = tf.saved_model.load(session, ["serve"], exported.decode())
-        signature = meta_graph.signature_def["serving_default"]
-        images = session.run(tf.data.make_one_shot_iterator(batches()()).get_next()[0])
-        feed = {next(iter(signature.inputs.values())).name: images}
-        found = session.run(signature.outputs["logits"].name, feed)
-    assert np.array_equal(found, _logits(estimator, count=1))
 
 
 def test_training_without_gradients_is_refused(tmp_path):

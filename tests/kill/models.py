@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from graph_masker import PruningSpec, auto_mask
+from graph_masker import PruningSpec, auto_mask, masking
 
 STEPS = 24
 SAVE_STEPS = 3
@@ -120,6 +120,8 @@ class Trained:
     spec: Optional[PruningSpec]
     # Whether its checkpoints come from the op that merges shards.
     sharded: bool = True
+    # Whether it is no Estimator that trains it, but a session inside masking().
+    in_session: bool = False
 
 
 MODELS: Dict[str, Trained] = {
@@ -127,24 +129,53 @@ MODELS: Dict[str, Trained] = {
     "own_scaffold": Trained(own_scaffold, SPEC),
     "early_saver": Trained(early_saver, SPEC, sharded=False),
     "criteria": Trained(resource_variables, CRITERIA),
+    "session": Trained(plain, SPEC, in_session=True),
     "forgetting": Trained(forgetting, None),
 }
 
 
-def make_estimator(name: str, model_dir: str, saver_steps: int = SAVE_STEPS) -> Any:
-    """Returns the Estimator of a model, one that repeats itself exactly."""
+def train(name: str, model_dir: str, steps: int, hooks: List[Any], listeners: List[Any]) -> None:
+    """Trains a model to a step, in a way that repeats itself exactly."""
     model = MODELS[name]
+    if model.in_session:
+        _train_in_session(model, model_dir, steps, hooks, listeners)
+        return
     model_fn = model.model_fn if model.spec is None else auto_mask(model.model_fn, model.spec)
-    return tf.estimator.Estimator(model_fn, model_dir, exact_config(saver_steps))
+    estimator = tf.estimator.Estimator(model_fn, model_dir, exact_config())
+    estimator.train(current_batch, max_steps=steps, hooks=hooks, saving_listeners=listeners)
 
 
-def exact_config(saver_steps: int = SAVE_STEPS) -> Any:
+def _train_in_session(model: Trained, model_dir: str, steps: int, hooks: List[Any], listeners: List[Any]) -> None:
+    assert model.spec is not None
+    with tf.Graph().as_default(), masking(model.spec):
+        tf.set_random_seed(7)
+        tf.train.create_global_step()
+        train_op = model.model_fn(*current_batch(), mode="train").train_op
+        scaffold = tf.train.Scaffold(saver=tf.train.Saver(sharded=True, max_to_keep=KEPT))
+        with tf.train.MonitoredTrainingSession(
+            checkpoint_dir=model_dir,
+            scaffold=scaffold,
+            hooks=[tf.train.StopAtStepHook(last_step=steps), *hooks],
+            chief_only_hooks=[
+                tf.train.CheckpointSaverHook(model_dir, save_steps=SAVE_STEPS, scaffold=scaffold, listeners=listeners)
+            ],
+            save_checkpoint_secs=None,
+            save_summaries_steps=None,
+            save_summaries_secs=None,
+            log_step_count_steps=None,
+            config=exact_config().session_config,
+        ) as session:
+            while not session.should_stop():
+                session.run(train_op)
+
+
+def exact_config() -> Any:
     """A RunConfig of one thread and one seed that writes checkpoints every few steps and keeps two."""
     session = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     return tf.estimator.RunConfig(
         tf_random_seed=7,
         session_config=session,
-        save_checkpoints_steps=saver_steps,
+        save_checkpoints_steps=SAVE_STEPS,
         keep_checkpoint_max=KEPT,
         log_step_count_steps=None,
         save_summary_steps=None,

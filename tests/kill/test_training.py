@@ -54,11 +54,12 @@ def test_the_schedule_is_what_the_checks_take_it_for():
     assert any(step % SAVE_STEPS for step in UPDATES)
 
 
-def test_killed_in_an_update_and_in_a_checkpoint(trainee: Any, uninterrupted: Any, tmp_path: Any):
-    request = Request(str(tmp_path / "model"))
+@pytest.mark.parametrize("model", ["plain", "session"])
+def test_killed_in_an_update_and_in_a_checkpoint(trainee: Any, uninterrupted: Any, tmp_path: Any, model: str):
+    request = Request(str(tmp_path / "model"), model)
     for kill in (Kill("in_update", 6), Kill("index", 3), Kill("meta", 6), Kill("state", 9)):
         _killed(trainee, request, kill, str(tmp_path / "folded"))
-    assert_same_bits(_resumed(trainee, request), uninterrupted("plain"))
+    assert_same_bits(_resumed(trainee, request), uninterrupted(model))
 
 
 @pytest.mark.slow
@@ -135,9 +136,10 @@ def test_pruning_state_outside_of_the_checkpoint_is_seen(trainee: Any, uninterru
     assert any(line.startswith("hidden/kernel:") for line in lines), lines
 
 
-def test_a_checkpoint_that_is_replaced_as_tensorflow_does_it_is_lost(trainee: Any, tmp_path: Any):
+@pytest.mark.parametrize("model", ["plain", "session"])
+def test_a_checkpoint_that_is_replaced_as_tensorflow_does_it_is_lost(trainee: Any, tmp_path: Any, model: str):
     """The control of `index`: what is damaged there is what a run resumes from, if nobody takes care."""
-    request = Request(str(tmp_path / "model"), unsafe=True)
+    request = Request(str(tmp_path / "model"), model, unsafe=True)
     assert trainee.run(request, Kill("after_save", 3)).killed
     assert trainee.run(request, Kill("index", 3)).killed
     with pytest.raises(tf.errors.DataLossError):

@@ -24,7 +24,7 @@ from tensorflow.python.training import checkpoint_management
 
 from graph_masker import saving
 from graph_masker.cli import commands
-from tests.kill.models import STEPS, Reset, current_batch, make_estimator
+from tests.kill.models import STEPS, Reset, train
 
 # Places where a child can be made to wait. In the order in which a step and a checkpoint pass them.
 UPDATE_POINTS = ("before_step", "in_update", "after_step")
@@ -255,8 +255,7 @@ def _train(request: Request) -> None:
     tf.logging.set_verbosity(tf.logging.ERROR)
     hooks = [_Hook(points), *([Reset(request.reset)] if request.reset else [])]
     listeners = [_Listener(points, request)]
-    estimator = make_estimator(request.model, request.model_dir)
-    estimator.train(current_batch, max_steps=request.steps, hooks=hooks, saving_listeners=listeners)
+    train(request.model, request.model_dir, request.steps, hooks, listeners)
 
 
 def _fold(request: Request) -> None:

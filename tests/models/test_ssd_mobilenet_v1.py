@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from examples.digit_scenes import comparing, config, digits, exporting, pruning, records, scenes, training
-from examples.digit_scenes.layout import Layout, prepare
+from examples.digit_scenes import comparing, config, exporting, pruning, training
+from examples.digit_scenes.layout import Layout
 from fixtures.estimators import read_all
 from graph_masker import PruningSpec, fold_checkpoint, inspect_model
 from graph_masker.schedule import kept_entries
+from tests.models.scenes import HELD_OUT, write_scenes
 
 SPEC = PruningSpec(target_sparsity=0.8, begin_step=1, end_step=5, frequency=2)
-SCENES = 8
 
 
 def _nothing(_: int) -> None:
@@ -31,13 +31,7 @@ def _estimator(layout: Layout, steps: int, spec=None):
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
     """Trains 5 steps, resumes for 2, evaluates, folds: everything the tests below look at."""
-    layout = prepare(tmp_path_factory.mktemp("ssd") / "demo")
-    train, held_out = digits.split_digits(digits.load_digits(), 0.2, 1)
-    style = scenes.SceneStyle()
-    held_out_scenes = list(scenes.make_scenes(held_out, SCENES, style, 2))
-    records.write_records(scenes.make_scenes(train, 32, style, 1), layout.train_records, "train")
-    records.write_records(held_out_scenes, layout.held_out_records, "held-out")
-    records.write_label_map(layout.label_map)
+    layout, images = write_scenes(tmp_path_factory.mktemp("ssd") / "demo")
     with tf.Graph().as_default():
         _, parts = _estimator(layout, 5, SPEC)
         first = read_all(training.train(parts, _nothing))
@@ -55,7 +49,7 @@ def road(tmp_path_factory):
         "masked": masked,
         "folded": folded,
         "scores": scores,
-        "images": np.stack([scene.image for scene in held_out_scenes]),
+        "images": images,
     }
 
 
@@ -88,12 +82,12 @@ def test_evaluation_runs_on_the_masked_model(road):
 
 
 def test_folded_checkpoint_gives_the_masked_outputs_in_the_untouched_model(road):
-    masked = comparing.raw_outputs(road["masked_parts"], road["masked"], SCENES)
-    folded = comparing.raw_outputs(road["dense_parts"], road["folded"], SCENES)
+    masked = comparing.raw_outputs(road["masked_parts"], road["masked"], HELD_OUT)
+    folded = comparing.raw_outputs(road["dense_parts"], road["folded"], HELD_OUT)
     assert set(comparing.differences(masked, folded).values()) == {0.0}
     assert masked["box_encodings"].tobytes() == folded["box_encodings"].tobytes()
     # Negative control: the raw weights of the masked checkpoint, unfolded, give other outputs.
-    raw = comparing.raw_outputs(road["dense_parts"], road["masked"], SCENES)
+    raw = comparing.raw_outputs(road["dense_parts"], road["masked"], HELD_OUT)
     assert comparing.differences(masked, raw)["box_encodings"] > 0.0
 
 
@@ -108,5 +102,5 @@ def test_the_api_exports_the_folded_checkpoint_and_the_frozen_graph_runs(road):
         values = tf.make_ndarray(node.attr["value"].tensor)
         assert np.count_nonzero(values) == kept_entries(values.size, SPEC.target_sparsity), node.name
     found = exporting.detect(phase.frozen_graph, road["images"])
-    assert len(found) == SCENES
+    assert len(found) == HELD_OUT
     assert all(np.all(np.isfinite(item.boxes)) for item in found)

@@ -1,10 +1,13 @@
 """Savers made inside masking(), at any time, hold the pruning state, and restore what lacks it."""
 
+import os
+import resource
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from graph_masker import PruningSpec, masking
+from graph_masker import DestinationError, PruningSpec, masking
 from graph_masker.steps import OWN_STEP
 from tests.helpers.bits import assert_same_bits, differences
 from tests.session.nets import CONFIG, SPEC, STATE, STEPS, all_values, images, logits, loss, optimizer
@@ -146,3 +149,40 @@ def test_a_session_initializes_masks_that_its_saver_does_not_know(tmp_path):
             for _ in range(3):
                 session.run(train_op)
             assert {np.mean(mask) for mask in session.run(masker.masks).values()} == {0.5}
+
+
+@pytest.mark.parametrize("path", ["model.ckpt", "./model.ckpt", "folder/model.ckpt"])
+def test_saving_to_one_path_again_and_again(tmp_path, monkeypatch, path):
+    """As scripts do that give no step: relative, too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with tf.Graph().as_default(), masking(SPEC):
+        train_op, saver = build(True, False)
+        with tf.Session(config=CONFIG) as session:
+            session.run(tf.global_variables_initializer())
+            for _ in range(3):
+                session.run(train_op)
+                assert saver.save(session, path) == path
+            values = all_values(session)
+    folder = tmp_path / os.path.dirname(path)
+    assert_same_bits(saved(tf.train.latest_checkpoint(str(folder))), values)
+    names = ["checkpoint", "model.ckpt.data-00000-of-00001", "model.ckpt.index", "model.ckpt.meta"]
+    assert sorted(name.name for name in folder.iterdir() if name.is_file()) == names
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path):
+    """It does not end training as the end of its input does, which is an OutOfRangeError, too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with tf.Graph().as_default(), masking(SPEC):
+        train_op, saver = build(True, False)
+        with tf.Session(config=CONFIG) as session:
+            session.run(tf.global_variables_initializer())
+            saver.save(session, str(tmp_path / "model.ckpt"), 0)
+            session.run(train_op)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+            try:
+                with pytest.raises(DestinationError, match=r"model\.ckpt-1: cannot be written: File too large; free"):
+                    saver.save(session, str(tmp_path / "model.ckpt"), 1)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert saved(tf.train.latest_checkpoint(str(tmp_path)))["global_step"] == 0

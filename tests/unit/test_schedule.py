@@ -9,6 +9,7 @@ from graph_masker.errors import UsageError
 from graph_masker.schedule import (
     falls,
     kept_entries,
+    latest_update,
     sparsities_at,
     sparsity_at,
     update_steps,
@@ -95,6 +96,13 @@ def test_until_cuts_a_schedule_that_ends():
     spec = PruningSpec(0.8, 5, 28, frequency=10)
     cut = {until: update_steps(spec, until) for until in (4, 5, 15, 27, 28, 1000)}
     assert cut == {4: [], 5: [5], 15: [5, 15], 27: [5, 15, 25], 28: [5, 15, 25, 28], 1000: [5, 15, 25, 28]}
+
+
+@settings(deadline=None, max_examples=100)
+@given(plain_specs(), st.integers(0, 3000))
+def test_the_latest_update_is_the_last_of_those_so_far(plain, step):
+    spec = PruningSpec.from_dict(plain)
+    assert latest_update(spec, step) == next(iter(update_steps(spec, step)[::-1]), None)
 
 
 def test_a_curve_of_its_own():

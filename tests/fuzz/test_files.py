@@ -1,0 +1,189 @@
+"""Damaged files: no traceback, no hang, no gigabyte too much, no wrong success; one line that names the file, and 2."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from fixtures.kinds import write_every_kind
+from tests.fuzz import server
+from tests.fuzz.corruption import WAYS, damaged
+
+ROOT = Path(__file__).parents[2]
+MOST_BYTES = 2 * 2**30
+# Inputs of each case: in `make test`, and in all of `make test-all`.
+FEW, MANY = 6, 170
+
+
+class Case(NamedTuple):
+    """A file of a model that is damaged, and a command that reads it; {} is the model's folder."""
+
+    file: str
+    command: str
+
+
+CASES = [
+    Case("ckpt/checkpoint", "inspect {}/ckpt"),
+    Case("ckpt/model.ckpt-0.meta", "inspect {}/ckpt"),
+    Case("ckpt/model.ckpt-0.index", "inspect {}/ckpt/model.ckpt-0"),
+    Case("ckpt/model.ckpt-0.data-00000-of-00001", "inspect {}/ckpt"),
+    Case("saved/saved_model.pb", "inspect {}/saved"),
+    Case("frozen.pb", "inspect {}/frozen.pb"),
+    Case("frozen.pbtxt", "inspect {}/frozen.pbtxt"),
+    Case("ckpt/model.ckpt-0.meta", "verify {}/ckpt"),
+    Case("saved/saved_model.pb", "verify {}/saved"),
+    Case("frozen.pb", "verify {}/frozen.pb"),
+    Case("ckpt/checkpoint", "fold {}/ckpt {}/out"),
+    Case("ckpt/model.ckpt-0.meta", "fold {}/ckpt {}/out"),
+    Case("ckpt/model.ckpt-0.index", "fold {}/ckpt {}/out"),
+    Case("ckpt/model.ckpt-0.data-00000-of-00001", "fold {}/ckpt {}/out"),
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: Any) -> Path:
+    folder = Path(str(tmp_path_factory.mktemp("model")))
+    write_every_kind(folder, True, True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Any]:
+    """A process that runs one command line after the other."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fuzz.server"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        env=environment,
+        cwd=str(ROOT),
+    )
+
+    def run(arguments: List[str]) -> Dict[str, Any]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(arguments) + "\n")
+        process.stdin.flush()
+        found: Dict[str, Any] = json.loads(process.stdout.readline())
+        return found
+
+    yield run
+    process.stdin.close()
+    process.wait()
+
+
+def _expected(model: Path) -> Dict[str, np.ndarray]:
+    """What folding the undamaged model gives, by numpy."""
+    reader = tf.train.load_checkpoint(str(model / "ckpt"))
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    masks = {name: value for name, value in values.items() if name.endswith("mask")}
+    plain = {name: value for name, value in values.items() if "mask" not in name and "threshold" not in name}
+    for name, mask in masks.items():
+        weight = name[: -len("_mask")] if name.endswith("_mask") else None
+        weight = weight or next(key for key in (name[:-4] + "kernel", name[:-4] + "weights") if key in plain)
+        plain[weight] = mask * plain[weight]
+    return plain
+
+
+def _check(found: Dict[str, Any], case: Case, folder: Path, model: Path) -> None:
+    assert found["code"] in (0, 2), found
+    assert "Traceback" not in found["stderr"], found["stderr"]
+    assert found["seconds"] < server.PATIENCE
+    assert found["bytes"] < MOST_BYTES
+    if found["code"] == 2:
+        assert len(found["stderr"].splitlines()) == 1, found["stderr"]
+        assert found["stderr"].startswith("graph-masker: "), found["stderr"]
+        assert not (folder / "out").exists()
+    elif case.command.startswith("fold"):
+        reader = tf.train.load_checkpoint(str(folder / "out"))
+        expected = _expected(model)
+        assert set(reader.get_variable_to_shape_map()) == set(expected)
+        for name, value in expected.items():
+            assert reader.get_tensor(name).tobytes() == value.tobytes(), name
+    assert not [name for name in os.listdir(str(folder)) if name.endswith(".partial")]
+
+
+def _seeds(case: Case, number: int) -> List[int]:
+    return [CASES.index(case) * 10_000 + index for index in range(number)]
+
+
+def _run_damaged(case: Case, seeds: List[int], model: Path, commands: Any, tmp_path: Path) -> None:
+    codes = []
+    for seed in seeds:
+        folder = tmp_path / str(seed)
+        shutil.copytree(str(model), str(folder))
+        target = folder / case.file
+        content = target.read_bytes()
+        target.write_bytes(damaged(content, seed))
+        found = commands([part.replace("{}", str(folder)) for part in case.command.split()])
+        try:
+            _check(found, case, folder, model)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        codes.append(found["code"])
+        shutil.rmtree(str(folder))
+    assert 2 in codes  # Something was damaged beyond use.
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.command.split()[0]}-{case.file}")
+def test_a_few_damaged_files(case: Case, model: Path, commands: Any, tmp_path: Path) -> None:
+    _run_damaged(case, _seeds(case, FEW), model, commands, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.command.split()[0]}-{case.file}")
+def test_many_damaged_files(case: Case, model: Path, commands: Any, tmp_path: Path) -> None:
+    _run_damaged(case, _seeds(case, FEW + MANY)[FEW:], model, commands, tmp_path)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.command.split()[0]}-{case.file}")
+def test_undamaged_files_are_used(case: Case, model: Path, commands: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(str(model), str(folder))
+    found = commands([part.replace("{}", str(folder)) for part in case.command.split()])
+    assert found["code"] == 0, found["stderr"]
+    _check(found, case, folder, model)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_damages(way: str) -> None:
+    import random
+
+    content = bytes(range(256)) * 4
+    changed = 0
+    for seed in range(8):
+        result = bytearray(content)
+        WAYS[way](result, random.Random(seed))
+        changed += bytes(result) != content
+    assert changed >= 6
+
+
+BAD = {
+    "a traceback": {"code": 2, "stderr": "Traceback (most recent call last):\nx"},
+    "a crash": {"code": -11, "stderr": ""},
+    "our bug": {"code": 1, "stderr": "x"},
+    "two lines": {"code": 2, "stderr": "a: b\nc: d\n"},
+    "too slow": {"code": 0, "stderr": "", "seconds": 21.0},
+    "too large": {"code": 0, "stderr": "", "bytes": 3 * 2**30},
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_the_checks_see_what_must_not_be(bad: str, model: Path, tmp_path: Path) -> None:
+    found = {"stdout": "", "seconds": 0.1, "bytes": 1, **BAD[bad]}
+    with pytest.raises(AssertionError):
+        _check(found, CASES[0], tmp_path, model)
+
+
+def test_the_checks_see_a_wrong_success(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(str(model / "ckpt"), str(tmp_path / "out"))
+    with pytest.raises(AssertionError):
+        _check({"code": 0, "stdout": "", "stderr": "", "seconds": 0, "bytes": 1}, CASES[-1], tmp_path, model)
