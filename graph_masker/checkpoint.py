@@ -1,12 +1,12 @@
 """fold_checkpoint: a masked checkpoint becomes a plain one, with the original model's names."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import AbstractSet, Any, Dict, Optional, Tuple
 
 import numpy as np
 
 from graph_masker import tf_compat
-from graph_masker.copying import Changes, Progress, copy_checkpoint
+from graph_masker.copying import Changes, Parts, Progress, copy_checkpoint
 from graph_masker.destination import check_checkpoint_destination
 from graph_masker.errors import SourceError
 from graph_masker.folded_graph import write_folded_graph
@@ -85,22 +85,38 @@ def fold_checkpoint(
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
     slots = optimizer_keys(reader, meta_graph) if drop_slots else frozenset()
     parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
-    weights = folded_weights(reader, names)
-    changes = Changes(dropped=names.state | slots, products=names.mask_of)
     with destination.publishing() as prefix:
-        copy_checkpoint(reader, changes, prefix, progress, parts)
+        weights = fold_tensors(reader, names, prefix, parts, progress, slots)
         no_graph = write_folded_graph(meta_graph, source.graph_path, slots, prefix + ".meta")
     dropped = tuple(sorted(names.state | slots))
     return FoldResult(destination.prefix, weights, tuple(sorted(names.copies)), dropped, len(slots), no_graph)
 
 
-def folded_weights(reader: CheckpointReader, names: MaskNames) -> Tuple[FoldedWeight, ...]:
-    """Returns the weights that folding multiplies.
+def fold_tensors(
+    reader: CheckpointReader,
+    names: MaskNames,
+    prefix: str,
+    parts: Parts,
+    progress: Optional[Progress] = None,
+    without: AbstractSet[str] = frozenset(),
+) -> Tuple[FoldedWeight, ...]:
+    """Writes a folded checkpoint, and checks that it reads back as it should; returns the weights.
+
+    Args:
+        reader: the masked checkpoint.
+        names: its masks.
+        prefix: of the new checkpoint.
+        parts: see `copy_checkpoint`.
+        progress: called with bytes done and bytes in all.
+        without: keys that are left out, besides pruning's own.
 
     Raises:
         SourceError: a mask holds other values than zeros and ones.
+        VerificationError: it does not read back as it should.
     """
-    return tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
+    weights = tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
+    copy_checkpoint(reader, Changes(dropped=names.state | without, products=names.mask_of), prefix, progress, parts)
+    return weights
 
 
 def _folded(reader: CheckpointReader, mask: str, weight: str) -> FoldedWeight:

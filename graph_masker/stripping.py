@@ -10,8 +10,8 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 from google.protobuf import text_format
 
 from graph_masker import files, tf_compat
-from graph_masker.checkpoint import FoldedWeight, folded_weights
-from graph_masker.copying import Changes, Progress, copy_checkpoint
+from graph_masker.checkpoint import FoldedWeight, fold_tensors
+from graph_masker.copying import Progress
 from graph_masker.destination import check_destination
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.graph_files import read_graph_def, read_saved_model
@@ -106,14 +106,13 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
         raise SourceError(f"{folder}: expected variables/variables.index, found no such file; export it anew")
     reader = CheckpointReader(source.prefix)
     names = find_masks(reader, pairs)
-    weights = folded_weights(reader, names)
     with _publishing(dst) as staged:
         new = os.path.join(staged, "new")
         variables = os.path.join(new, "variables")
         shutil.copytree(folder, new, ignore=_taken_care_of(folder))
         os.makedirs(variables, exist_ok=True)
-        changes = Changes(dropped=names.state, products=names.mask_of)
-        copy_checkpoint(reader, changes, os.path.join(variables, os.path.basename(source.prefix)), progress, parts)
+        prefix = os.path.join(variables, os.path.basename(source.prefix))
+        weights = fold_tensors(reader, names, prefix, parts, progress)
         is_text = source.graph_path.endswith(_TEXT)
         content = (
             text_format.MessageToString(saved_model).encode()
