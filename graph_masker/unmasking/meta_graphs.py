@@ -2,6 +2,8 @@
 
 from typing import AbstractSet, Any, List, Optional
 
+from google.protobuf.message import DecodeError
+
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.unmasking.bodies import unmask_bodies
@@ -31,6 +33,14 @@ def unmask_meta_graph(meta_graph: Any, source: str = "the graph") -> Any:
     """
     found = type(meta_graph)()
     found.CopyFrom(meta_graph)
+    try:
+        _unmask(found, source)
+    except DecodeError as error:
+        raise SourceError(f"{source}: expected a MetaGraph, found a damaged collection; write it anew") from error
+    return found
+
+
+def _unmask(found: Any, source: str) -> None:
     ours = find_ours(tf_compat.view_of_meta_graph(found))
     if not ours.products:
         raise SourceError(f"{source}: expected a masked graph, found no masked weight in it; nothing to take out")
@@ -53,7 +63,6 @@ def unmask_meta_graph(meta_graph: Any, source: str = "the graph") -> Any:
         return None if op_of(name) in definition.removed else names.of_input(name)
 
     update_listings(found, ours, current)
-    return found
 
 
 def without_saved(meta_graph: Any, keys: AbstractSet[str]) -> Any:
