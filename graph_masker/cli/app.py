@@ -27,7 +27,8 @@ def main() -> None:
         if program is not None:
             program()
     except GraphMaskerError as error:
-        click.echo(f"graph-masker: {error}", err=True)
+        # A path may hold the end of a line.
+        click.echo("graph-masker: " + str(error).replace("\n", "\\n"), err=True)
         sys.exit(2)
 
 

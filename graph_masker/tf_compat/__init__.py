@@ -2,6 +2,14 @@
 
 import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first, would leave it without `estimator`
 
+from graph_masker.tf_compat.bodies import called_by
+from graph_masker.tf_compat.collections import (
+    CondContextDef,
+    SaverDef,
+    VariableDef,
+    WhileContextDef,
+    kind_of_collection,
+)
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
 from graph_masker.tf_compat.frozen import possible_weights, view_of_frozen_graph
 from graph_masker.tf_compat.functions import Function, as_function
@@ -92,11 +100,15 @@ from graph_masker.tf_compat.views import (
 from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
 
 __all__ = [
+    "CondContextDef",
     "Function",
     "GradientWatcher",
     "Nodes",
     "RestoreWatcher",
+    "SaverDef",
     "Start",
+    "VariableDef",
+    "WhileContextDef",
     "add_control_input",
     "around_eager",
     "around_functions",
@@ -108,6 +120,7 @@ __all__ = [
     "as_function",
     "bincount",
     "buffer_of",
+    "called_by",
     "captured_variables",
     "choose",
     "collections_of",
@@ -128,6 +141,7 @@ __all__ = [
     "is_in_loop",
     "is_local",
     "keras_session",
+    "kind_of_collection",
     "load_variable",
     "merge",
     "names_in_collection",

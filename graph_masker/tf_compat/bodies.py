@@ -17,6 +17,14 @@ _CALLS: Dict[str, Tuple[Tuple[str, ...], int]] = {
 }
 
 
+def called_by(node: Any) -> Optional[Tuple[Tuple[str, ...], int]]:
+    """Returns the functions that a node runs, and its first input that is their argument; None where it runs none."""
+    if node.op not in _CALLS:
+        return None
+    keys, first = _CALLS[node.op]
+    return tuple(node.attr[key].func.name for key in keys), first
+
+
 class Bodies:
     """The functions of one graph, read when first asked for."""
 

@@ -44,6 +44,11 @@ CASES = [
     Case("ckpt/model.ckpt-0.meta", "fold {}/ckpt {}/out"),
     Case("ckpt/model.ckpt-0.index", "fold {}/ckpt {}/out"),
     Case("ckpt/model.ckpt-0.data-00000-of-00001", "fold {}/ckpt {}/out"),
+    Case("frozen.pb", "strip {}/frozen.pb {}/out"),
+    Case("frozen.pbtxt", "strip {}/frozen.pbtxt {}/out"),
+    Case("saved/saved_model.pb", "strip {}/saved {}/out"),
+    Case("saved/variables/variables.index", "strip {}/saved {}/out"),
+    Case("saved/variables/variables.data-00000-of-00001", "strip {}/saved {}/out"),
 ]
 
 

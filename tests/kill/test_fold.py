@@ -45,7 +45,7 @@ class _Folding:
             assert self._trainee.run(request).status == 0, ended.errors
             assert_same_bits(read_all(prefix), self.expected)
         if is_directory:
-            names = ["checkpoint", "model.ckpt-24.data-00000-of-00001", "model.ckpt-24.index"]
+            names = ["checkpoint", *(f"model.ckpt-24.{end}" for end in ("data-00000-of-00001", "index", "meta"))]
             assert sorted(os.listdir(destination)) == names
         assert hashes(self.directory) == self._before
         return ended.killed

@@ -1,0 +1,176 @@
+"""strip_model: masked frozen graphs and SavedModels become plain ones. Nothing of them is imported or run."""
+
+import contextlib
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from google.protobuf import text_format
+
+from graph_masker import files, tf_compat
+from graph_masker.checkpoint import FoldedWeight, fold_tensors
+from graph_masker.copying import Progress
+from graph_masker.destination import check_destination
+from graph_masker.errors import DestinationError, SourceError, VerificationError
+from graph_masker.graph_files import read_graph_def, read_saved_model
+from graph_masker.masks import find_masks
+from graph_masker.source import CheckpointReader, Kind, Source, find_source, incomplete_tensors
+from graph_masker.unmasking import strip_graph, unmask_meta_graph
+
+_TEXT = ".pbtxt"
+
+
+@dataclass(frozen=True)
+class StripResult:
+    """What `strip_model` wrote.
+
+    Attributes:
+        src, dst: the masked file or folder, and the plain one.
+        weights: all weights that were multiplied by their masks.
+        copies: keys of moving averages folded along with their weights.
+    """
+
+    src: str
+    dst: str
+    weights: Tuple[FoldedWeight, ...]
+    copies: Tuple[str, ...] = ()
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of zeros over all of these weights."""
+        return sum(weight.zeros for weight in self.weights) / max(1, sum(weight.entries for weight in self.weights))
+
+    def sizes(self) -> Tuple[Tuple[int, int], Tuple[int, int]]:
+        """Returns the bytes of source and destination, each raw and gzipped. Reads both of them."""
+        return sizes_of(self.src), sizes_of(self.dst)
+
+
+def strip_model(src: str, dst: str, progress: Optional[Progress] = None, overwrite: bool = False) -> StripResult:
+    """Multiplies masks into weights and takes them out of a frozen graph or SavedModel.
+
+    Args:
+        src: frozen graph (.pb or .pbtxt, a GraphDef of constants) or SavedModel.
+        dst: the new file, text if its name ends in .pbtxt; or the new directory of a SavedModel.
+        progress: called with bytes done and bytes in all, for a SavedModel's tensors.
+        overwrite: replace what is there, if it is of the same kind.
+
+    Raises:
+        SourceError: the source is missing, damaged or of another kind, or nothing in it is masked.
+        DestinationError: the destination exists or cannot be written.
+        VerificationError: what was written does not read back as it should. Nothing is left behind.
+    """
+    source = find_source(src)
+    if source.kind is Kind.FROZEN:
+        return _strip_frozen(source, dst, overwrite)
+    if source.kind is Kind.SAVED_MODEL:
+        return _strip_saved_model(source, dst, progress, overwrite)
+    raise SourceError(
+        f"{src}: expected a frozen graph or a SavedModel, found {source.kind.value}; `graph-masker fold` takes it"
+    )
+
+
+def _strip_frozen(source: Source, dst: str, overwrite: bool) -> StripResult:
+    check_destination(source.path, dst, overwrite, os.path.isfile)
+    graph_def = read_graph_def(source.path)
+    weights = strip_graph(graph_def, source.path)
+    content = (
+        text_format.MessageToString(graph_def).encode()
+        if dst.endswith(_TEXT)
+        else graph_def.SerializeToString(deterministic=True)
+    )
+    with _publishing(dst) as staged:
+        _write_checked(os.path.join(staged, "new"), content)
+    return StripResult(source.path, dst, tuple(FoldedWeight(*weight) for weight in weights))
+
+
+def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], overwrite: bool) -> StripResult:
+    assert source.graph_path is not None, "a SavedModel is found by it"
+    folder = os.path.dirname(source.graph_path)
+    check_destination(folder, dst, overwrite, lambda path: find_source(path).kind is Kind.SAVED_MODEL)
+    saved_model = read_saved_model(source.graph_path)
+    pairs: Dict[str, str] = {}
+    parts: Dict[str, Any] = {}
+    for meta_graph in saved_model.meta_graphs:
+        records = tf_compat.view_of_meta_graph(meta_graph).masks
+        if records:
+            pairs.update({record.mask: record.variable for record in records.values()})
+            parts.update(incomplete_tensors(meta_graph))
+            meta_graph.CopyFrom(unmask_meta_graph(meta_graph, source.graph_path))
+    if not pairs:
+        raise SourceError(
+            f"{source.path}: expected a masked SavedModel, found no masked weight in it; nothing to strip"
+        )
+    if source.prefix is None:
+        raise SourceError(f"{folder}: expected variables/variables.index, found no such file; export it anew")
+    reader = CheckpointReader(source.prefix)
+    names = find_masks(reader, pairs)
+    with _publishing(dst) as staged:
+        new = os.path.join(staged, "new")
+        variables = os.path.join(new, "variables")
+        shutil.copytree(folder, new, ignore=_taken_care_of(folder))
+        os.makedirs(variables, exist_ok=True)
+        prefix = os.path.join(variables, os.path.basename(source.prefix))
+        weights = fold_tensors(reader, names, prefix, parts, progress)
+        is_text = source.graph_path.endswith(_TEXT)
+        content = (
+            text_format.MessageToString(saved_model).encode()
+            if is_text
+            else saved_model.SerializeToString(deterministic=True)
+        )
+        _write_checked(os.path.join(new, os.path.basename(source.graph_path)), content)
+        for root, _, names_in_root in os.walk(new):
+            for name in names_in_root:
+                files.sync(os.path.join(root, name))
+            files.sync(root)
+    return StripResult(folder, dst, weights, tuple(sorted(names.copies)))
+
+
+def _taken_care_of(folder: str) -> Any:
+    """Returns what tells `copytree` which files are written, not copied."""
+
+    def ignored(root: str, names: Any) -> Any:
+        if root == folder:
+            return [name for name in names if name in ("saved_model.pb", "saved_model.pbtxt")]
+        return [name for name in names if name.startswith("variables.")] if root.endswith("/variables") else []
+
+    return ignored
+
+
+@contextlib.contextmanager
+def _publishing(dst: str) -> Iterator[str]:
+    """Yields a folder in which `new` is to be written, complete; it then becomes `dst`."""
+    try:
+        with files.staging_directory(dst) as staged:
+            yield staged
+            files.move_into_place(os.path.join(staged, "new"), dst, os.path.join(staged, files.OLD))
+    except OSError as error:
+        raise DestinationError(f"{dst}: cannot be written: {error.strerror}") from error
+
+
+def _write_checked(path: str, content: bytes) -> None:
+    with open(path, "wb") as stream:
+        stream.write(content)
+    files.sync(path)
+    if _read(path) != content:
+        raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def sizes_of(path: str) -> Tuple[int, int]:
+    """Returns the bytes of a file, or of all files in a folder, raw and gzipped."""
+    raw = zipped = 0
+    found = [os.path.join(root, name) for root, _, names in os.walk(path) for name in names] or [path]
+    for name in found:
+        compressor = zlib.compressobj(wbits=31)
+        with open(name, "rb") as stream:
+            for block in iter(lambda: stream.read(2**20), b""):
+                raw += len(block)
+                zipped += len(compressor.compress(block))
+        zipped += len(compressor.flush())
+    return raw, zipped

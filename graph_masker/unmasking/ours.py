@@ -1,0 +1,104 @@
+"""What of a masked graph is pruning's: variables, the name scopes that only they have, and all that reads them."""
+
+import re
+from typing import Any, Dict, FrozenSet, Iterator, NamedTuple, Set
+
+from graph_masker.accumulators import COUNT, accumulator_of
+from graph_masker.criteria import CRITERIA
+from graph_masker.effects import ignores_value, is_write
+from graph_masker.errors import SourceError
+from graph_masker.plan import LAST_UPDATE_STEP
+from graph_masker.steps import OWN_STEP
+from graph_masker.unmasking.definition import Definition, OpName, op_of
+from graph_masker.view import PLAIN_READS, GraphView, MaskRecord
+
+# contrib's Pruning opens its scope more than once.
+_UPDATES = re.compile(r"model_pruning(_\d+)?(/|$)")
+# Ops that take any number of inputs, of which each stands for itself.
+SLOTTED = frozenset({"SaveV2", "Save", "SaveSlices", "Pack", "MergeSummary"})
+
+
+class Ours(NamedTuple):
+    """Names of what pruning added.
+
+    Attributes:
+        products: what masks multiply, by the name of the product.
+        state: variables.
+    """
+
+    products: Dict[OpName, MaskRecord]
+    state: FrozenSet[OpName]
+
+    @property
+    def masks(self) -> FrozenSet[OpName]:
+        """The masks among the variables."""
+        return frozenset(record.mask for record in self.products.values())
+
+    def owns(self, name: OpName) -> bool:
+        """Tells whether a name lies in a scope that only pruning has."""
+        state, products = self.state, self.products
+        for prefix in prefixes(name):
+            if prefix in state or prefix in products:
+                return True
+        return _UPDATES.match(name) is not None
+
+
+def prefixes(name: OpName) -> Iterator[str]:
+    """Yields a name and the scopes that it lies in, the outermost first."""
+    position = name.find("/")
+    while position >= 0:
+        yield name[:position]
+        position = name.find("/", position + 1)
+    yield name
+
+
+def find_ours(view: GraphView) -> Ours:
+    """Finds pruning's variables and products in a graph that its collections tell of."""
+    records = dict(view.masks)
+    found: Set[OpName] = {LAST_UPDATE_STEP, COUNT, OWN_STEP}
+    for record in records.values():
+        found |= {record.mask, record.threshold}
+        found |= {accumulator_of(record.mask, criterion) for criterion in CRITERIA}
+    return Ours(records, frozenset(name for name in found if name in view.nodes and view.is_variable(name)))
+
+
+def _is_entry(node: Any, listing: Any) -> bool:
+    """Tells whether what an op lists may be left out of it: any tensor of a saver, but of a stack only checks."""
+    return listing.op != "Pack" or node.op in ("IsVariableInitialized", "VarIsInitializedOp")
+
+
+def remove_ours(definition: Definition, ours: Ours, kept: Set[OpName], source: str) -> None:
+    """Removes pruning's variables and everything that computes with them.
+
+    Args:
+        definition: a graph whose products and gradients are bypassed.
+        ours: what pruning added.
+        kept: what stays though it lies in pruning's scopes: reads that products made themselves.
+        source: what the graph was read from, for messages.
+
+    Raises:
+        SourceError: an op of the model computes with a mask.
+    """
+    owned = {name for name in definition.nodes if name not in kept and ours.owns(name)}
+    stack = [*ours.state, *(name for name in owned if name not in definition.removed)]
+    definition.removed |= owned
+    seen = set(stack)
+    while stack:
+        name = stack.pop()
+        for reader in tuple(definition.data_readers(name)):
+            node = reader.node
+            if node.name in seen or (node.op in SLOTTED and _is_entry(definition.nodes[name], node)):
+                continue
+            if is_write(node.op) and op_of(node.input[0]) not in definition.removed:
+                raise SourceError(
+                    f"{source}: '{node.name}' writes '{op_of(node.input[0])}' from pruning's variables, so that the "
+                    "graph without them is not known; build it by the model's own code"
+                )
+            if not (node.name in owned or node.op in PLAIN_READS or ignores_value(node.op)):
+                raise SourceError(
+                    f"{source}: {node.op} '{node.name}' computes with pruning's variables, so that the graph without "
+                    "them is not known; build it by the model's own code"
+                )
+            seen.add(node.name)
+            stack.append(node.name)
+    definition.removed |= seen
