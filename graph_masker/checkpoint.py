@@ -10,7 +10,7 @@ from graph_masker.copying import Changes, Progress, copy_checkpoint
 from graph_masker.destination import check_checkpoint_destination
 from graph_masker.errors import SourceError
 from graph_masker.masks import find_masks
-from graph_masker.source import CheckpointReader, find_source, incomplete_tensors, read_meta_graph
+from graph_masker.source import CheckpointReader, find_source, read_meta_graph
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,10 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None, ove
     names = find_masks(reader, _collections(meta_graph))
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
-    parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
     weights = tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
     changes = Changes(dropped=names.state, products=names.mask_of)
     with destination.publishing() as prefix:
-        copy_checkpoint(reader, changes, prefix, progress, parts)
+        copy_checkpoint(reader, changes, prefix, progress)
     return FoldResult(destination.prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
 
 

@@ -174,6 +174,18 @@ class CheckpointReader:
             with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
                 return np.asarray(session.run(value))
 
+    def check(self, name: str, part: str = "") -> None:
+        """Reads a tensor or a part, so that its checksum is checked, and forgets it."""
+        if part == "" and self._types[name] != tf.variant:
+            self.tensor(name)
+            return
+        with _trouble(self.prefix), tf.Graph().as_default(), tf.device("/cpu:0"):
+            (value,) = tf.raw_ops.RestoreV2(
+                prefix=self.prefix, tensor_names=[name], shape_and_slices=[part], dtypes=[self._types[name]]
+            )
+            with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+                session.run(value.op)
+
 
 class _trouble:
     """Turns TensorFlow's errors on reading a checkpoint into one line."""
