@@ -5,8 +5,12 @@ TensorFlow, a batch at a time, in graphs of ours: nothing of the model's is run.
 to where the old ones were. Memory does not depend on the checkpoint's size.
 """
 
+import contextlib
 import errno
+import itertools
 import os
+import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import (
@@ -14,6 +18,7 @@ from typing import (
     AbstractSet,
     Any,
     Callable,
+    Deque,
     Dict,
     Iterable,
     Iterator,
@@ -23,6 +28,7 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
+    TypeVar,
     Union,
 )
 
@@ -36,6 +42,8 @@ from graph_masker.source import CheckpointReader, damaged, reason
 
 # Of what is computed at once: each needs its mask, too.
 _BATCH_BYTES = 16 * 2**20
+# Batches that are computed at a time.
+_THREADS = 2
 # Between two calls of `progress`.
 _STRIDE = 64 * 2**20
 
@@ -58,12 +66,15 @@ class Changes:
     Attributes:
         dropped: keys that the new checkpoint does not have.
         products: mask by key: the key's values become TensorFlow's own product of mask and values.
-        replacements: function by key: it gets the key's values and returns new ones of the same dtype and shape.
+        seen: called with each key of `products` and the values of its mask, or of a part of both; in any thread.
+        replacements: function by key: it gets the key's values and returns new ones of the same dtype and shape; in any
+            thread, and again for each part where the source holds parts.
         additions: new tensors by key.
     """
 
     dropped: AbstractSet[str] = frozenset()
     products: Mapping[str, str] = field(default_factory=dict)
+    seen: Callable[[str, np.ndarray], None] = lambda key, mask: None
     replacements: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
     additions: Mapping[str, Addition] = field(default_factory=dict)
 
@@ -114,6 +125,7 @@ class _Value(NamedTuple):
 
 
 _Segment = Union[_Run, _Value]
+_Result = TypeVar("_Result")
 
 
 class _Copy:
@@ -127,6 +139,7 @@ class _Copy:
         self._kept = set(reader.names()) - changes.dropped
         self._shards = self._planned()
         self._entries: Dict[bytes, Any] = {}
+        self._pieces, self._large = itertools.count(), threading.Lock()
         self._done, self._total = 0, 2 * sum(segment.size for shard in self._shards for segment in shard)
 
     def write(self, background: ThreadPoolExecutor) -> "List[Future[None]]":
@@ -135,8 +148,8 @@ class _Copy:
         for shard, segments in enumerate(self._shards):
             path = data_path(self._prefix, shard, len(self._shards))
             with open(path, "wb", buffering=0) as out:
-                for batch in _batches(segments):
-                    self._append(batch, shard, out)
+                for batch, piece in _ahead(self._computed, _batches(segments)):
+                    self._append(batch, piece, shard, out)
             flushes.append(background.submit(files.sync, path))
         if self._index is not None:
             # Those of tensors in parts have no bytes: they say which parts there are.
@@ -167,17 +180,30 @@ class _Copy:
             raise VerificationError(f"{name}: expected {len(expected)} tensors, found others ({len(written.names())})")
         if found is None or found.entries != self._entries:
             raise VerificationError(f"{name}.index: does not read back as it was written; is the disk sound?")
-        for key, entry in found.stored():
-            tensor = found.tensors[key]
+        segments = [_Value(found.tensors[key], entry.size) for key, entry in found.stored()]
+        for batch, _ in _ahead(lambda batch: self._check_batch(written, batch), _batches(segments)):
+            self._advance(sum(segment.size for segment in batch))
+
+    def _check_batch(self, written: CheckpointReader, batch: Sequence[_Segment]) -> None:
+        tensors = [segment.tensor for segment in batch if isinstance(segment, _Value)]
+        try:
+            written.check(tensors)
+        except SourceError:
+            self._blame(written, tensors)
+            raise
+
+    def _blame(self, written: CheckpointReader, tensors: Sequence[Tensor]) -> None:
+        """Finds out which tensor does not read back, and whether it is the source that is damaged."""
+        for tensor in tensors:
             try:
-                written.check(tensor.name, tensor.part)
+                written.check([tensor])
             except SourceError as error:
-                if tensor.name not in added:
-                    self._reader.check(tensor.name, tensor.part)  # It may be the source that is damaged.
+                if tensor.name not in self._changes.additions:
+                    self._reader.check([tensor])
                 raise VerificationError(
-                    f"{name}: '{tensor.name}' does not read back as it was written; is the disk sound?"
+                    f"{os.path.basename(self._prefix)}: '{tensor.name}' does not read back as it was written; "
+                    "is the disk sound?"
                 ) from error
-            self._advance(entry.size)
 
     def _planned(self) -> List[List[_Segment]]:
         """Returns what each shard of the new checkpoint consists of, in order."""
@@ -204,11 +230,9 @@ class _Copy:
         ]
         return planned
 
-    def _append(self, batch: Sequence[_Segment], shard: int, out: IO[bytes]) -> None:
-        """Appends segments to a shard."""
-        values = [segment.tensor for segment in batch if isinstance(segment, _Value)]
-        piece = self._prefix + ".piece"
-        computed = self._computed(values, piece) if values else {}
+    def _append(self, batch: Sequence[_Segment], piece: Optional[str], shard: int, out: IO[bytes]) -> None:
+        """Appends segments to a shard, those that are computed from a piece."""
+        computed = {} if piece is None else self._entries_of(piece)
         for segment in batch:
             position = out.tell()
             if isinstance(segment, _Run):
@@ -219,13 +243,21 @@ class _Copy:
                     entry = self._index.entries[key]
                     self._add(key, entry, shard, position + entry.offset - segment.start)
             else:
+                assert piece is not None
                 key, entry = computed[segment.tensor]
                 with open(data_path(piece, 0, 1), "rb") as source:
                     self._transfer(source, out, entry.offset, entry.size)
                 self._add(key, entry, shard, position)
-        if values:
+        if piece is not None:
             os.unlink(piece + ".index")
             os.unlink(data_path(piece, 0, 1))
+
+    def _entries_of(self, piece: str) -> Dict[Tensor, Tuple[bytes, Any]]:
+        index = read_index(piece)
+        assert index is not None
+        if self._header is None:
+            self._header = index.header
+        return {index.tensors[key]: (key, entry) for key, entry in index.stored()}
 
     def _shard_of_source(self, shard: int) -> IO[bytes]:
         try:
@@ -248,20 +280,24 @@ class _Copy:
             start += done
             self._advance(done)
 
-    def _computed(self, values: Sequence[Tensor], piece: str) -> Dict[Tensor, Tuple[bytes, Any]]:
-        """Saves values as a small checkpoint; returns its entries and their keys."""
+    def _computed(self, batch: Sequence[_Segment]) -> Optional[str]:
+        """Saves the values of a batch as a small checkpoint of their own; returns its prefix."""
+        values = [segment for segment in batch if isinstance(segment, _Value)]
+        if not values:
+            return None
+        piece = f"{self._prefix}.piece-{next(self._pieces)}"
         try:
-            self._save(values, piece)
+            with contextlib.ExitStack() as stack:
+                # Of these, memory has room for one.
+                if sum(value.size for value in values) > _BATCH_BYTES:
+                    stack.enter_context(self._large)
+                self._save([value.tensor for value in values], piece)
         except tf.errors.OpError as error:
             # An OutOfRangeError means a source that ends too early, or a file that may not grow as large as it should.
             if error.op is not None and error.op.type == "RestoreV2":
                 raise damaged(self._reader.prefix, error) from error
             raise OSError(errno.EIO, reason(error)) from error
-        index = read_index(piece)
-        assert index is not None
-        if self._header is None:
-            self._header = index.header
-        return {index.tensors[key]: (key, entry) for key, entry in index.stored()}
+        return piece
 
     def _save(self, values: Sequence[Tensor], prefix: str) -> None:
         products, replacements, additions = self._changes.products, self._changes.replacements, self._changes.additions
@@ -286,7 +322,9 @@ class _Copy:
                     tensors.append(restored[item])
             names, parts = zip(*values)
             saved = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=parts, tensors=tensors)
-            session.run(saved, feeds)
+            _, seen = session.run([saved, [restored[mask] for mask in masks.values()]], feeds)
+        for item, mask in zip(masks, seen):
+            self._changes.seen(item.name, mask)
 
     def _restored(self, wanted: Iterable[Tensor]) -> Dict[Tensor, Any]:
         """Returns tensors of the default graph that read the source."""
@@ -318,6 +356,21 @@ def _extend(segments: List[_Segment], key: bytes, entry: Any) -> None:
         segments[-1] = last._replace(end=max(end, last.end), keys=[*last.keys, key])
     else:
         segments.append(_Run(entry.shard_id, entry.offset, end, [key]))
+
+
+def _ahead(
+    function: Callable[[List[_Segment]], _Result], batches: Iterable[List[_Segment]]
+) -> Iterator[Tuple[List[_Segment], _Result]]:
+    """Yields batches and what a function returns for them, while it works on the next ones."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: Deque[Tuple[List[_Segment], Future[_Result]]] = deque()
+        for batch in batches:
+            waiting.append((batch, pool.submit(function, batch)))
+            if len(waiting) > _THREADS:
+                batch, future = waiting.popleft()
+                yield batch, future.result()
+        for batch, future in waiting:
+            yield batch, future.result()
 
 
 def _batches(segments: Sequence[_Segment]) -> Iterator[List[_Segment]]:

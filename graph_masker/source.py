@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -174,17 +174,14 @@ class CheckpointReader:
             with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
                 return np.asarray(session.run(value))
 
-    def check(self, name: str, part: str = "") -> None:
-        """Reads a tensor or a part, so that its checksum is checked, and forgets it."""
-        if part == "" and self._types[name] != tf.variant:
-            self.tensor(name)
-            return
+    def check(self, tensors: Sequence[Tuple[str, str]]) -> None:
+        """Reads tensors, or parts of them, so that their checksums are checked, and forgets them."""
+        names, parts = zip(*tensors)
+        types = [self._types[name] for name in names]
         with _trouble(self.prefix), tf.Graph().as_default(), tf.device("/cpu:0"):
-            (value,) = tf.raw_ops.RestoreV2(
-                prefix=self.prefix, tensor_names=[name], shape_and_slices=[part], dtypes=[self._types[name]]
-            )
+            values = tf.raw_ops.RestoreV2(prefix=self.prefix, tensor_names=names, shape_and_slices=parts, dtypes=types)
             with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
-                session.run(value.op)
+                session.run(values[0].op)
 
 
 class _trouble:
