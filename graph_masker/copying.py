@@ -285,7 +285,7 @@ class _Copy:
         values = [segment for segment in batch if isinstance(segment, _Value)]
         if not values:
             return None
-        piece = f"{self._prefix}.piece-{next(self._pieces)}"
+        piece = os.path.join(os.path.dirname(self._prefix), f".piece-{next(self._pieces)}")
         try:
             with contextlib.ExitStack() as stack:
                 # Of these, memory has room for one.
@@ -311,9 +311,8 @@ class _Copy:
                     new = additions[item.name]
                     tensors.append(tf.fill(new.shape, tf.cast(new.fill, new.dtype)))
                 elif item.name in replacements:
-                    (whole,) = self._restored([Tensor(item.name)]).values()
-                    value = replacements[item.name](session.run(whole))[slices_of(item.part)]
-                    tensors.append(tf.placeholder(whole.dtype, value.shape))
+                    value = self._replaced(item, session)
+                    tensors.append(tf.placeholder(self._reader.dtype(item.name), value.shape))
                     feeds[tensors[-1]] = value
                 elif item in masks:
                     # The very product of the masked graph, so that the folded weights are its bits.
@@ -325,6 +324,17 @@ class _Copy:
             _, seen = session.run([saved, [restored[mask] for mask in masks.values()]], feeds)
         for item, mask in zip(masks, seen):
             self._changes.seen(item.name, mask)
+
+    def _replaced(self, item: Tensor, session: tf.Session) -> np.ndarray:
+        """Returns what takes the place of a tensor or of a part of it."""
+        (whole,) = self._restored([Tensor(item.name)]).values()
+        old = session.run(whole)
+        new = self._changes.replacements[item.name](old)
+        if (new.shape, new.dtype) != (old.shape, old.dtype):
+            raise VerificationError(
+                f"'{item.name}': expected new values {old.shape} of type {old.dtype}, found {new.shape}, {new.dtype}"
+            )
+        return new[slices_of(item.part)]
 
     def _restored(self, wanted: Iterable[Tensor]) -> Dict[Tensor, Any]:
         """Returns tensors of the default graph that read the source."""

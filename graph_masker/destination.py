@@ -26,16 +26,7 @@ def check_destination(src: str, dst: str, overwrite: bool, is_replaceable: Calla
     Raises:
         DestinationError: says why not.
     """
-    if not dst:
-        raise DestinationError("DST: expected the name of something new, found an empty one")
-    try:
-        unusable = "\0" in dst or re.search(r"[*?[\\]", dst.encode("utf-8").decode())
-    except UnicodeEncodeError:
-        unusable = True
-    if unusable:
-        raise DestinationError(
-            rf"{dst!r}: expected a path in UTF-8 without * ? [ \, which TensorFlow takes for patterns; choose another"
-        )
+    _check_name(dst)
     real_src, real_dst = os.path.realpath(src), _real(dst)
     if real_src == real_dst or (os.path.exists(dst) and os.path.samefile(src, dst)):
         raise DestinationError(f"{dst}: expected something new, found the source itself ({src}); choose another")
@@ -55,6 +46,19 @@ def check_destination(src: str, dst: str, overwrite: bool, is_replaceable: Calla
         raise DestinationError(f"{dst}: cannot be written: {parent} is not a folder")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise DestinationError(f"{dst}: cannot be written: {parent} may not be written to")
+
+
+def _check_name(dst: str) -> None:
+    if not dst:
+        raise DestinationError("DST: expected the name of something new, found an empty one")
+    try:
+        unusable = "\0" in dst or re.search(r"[*?[\\]", dst.encode("utf-8").decode())
+    except UnicodeEncodeError:
+        unusable = True
+    if unusable:
+        raise DestinationError(
+            rf"{dst!r}: expected a path in UTF-8 without * ? [ \, which TensorFlow takes for patterns; choose another"
+        )
 
 
 def _real(path: str) -> str:
@@ -166,11 +170,12 @@ def check_checkpoint_destination(source: Source, dst: str, overwrite: bool) -> C
         DestinationError: see `check_destination`.
     """
     assert source.prefix is not None
+    _check_name(dst)
     if os.path.isdir(source.path):
         check_destination(source.path, dst, overwrite, _holds_checkpoints)
         dst = dst.rstrip(os.sep)
         return CheckpointDestination(dst, os.path.join(dst, os.path.basename(source.prefix)), True)
-    if dst and not os.path.basename(dst):
+    if not os.path.basename(dst):
         raise DestinationError(f"{dst}: expected the prefix of a new checkpoint, such as {dst}model.ckpt-0")
     if os.path.isdir(dst):
         raise DestinationError(

@@ -46,12 +46,22 @@ def find_source(path: str) -> Source:
             f"{path}: expected a checkpoint prefix, a checkpoint directory or a .meta file, found "
             f"{'no file ' + prefix + '.index' if os.path.exists(os.path.dirname(prefix) or '.') else 'no such folder'}"
         )
+    _check_readable(prefix)
     if not os.path.isfile(prefix + ".index"):
         CheckpointReader(prefix)  # Any file could be one of the first format: only reading it tells.
     meta_path: Optional[str] = prefix + ".meta"
     if not os.path.isfile(prefix + ".meta"):
         meta_path = _newest_meta(path) if os.path.isdir(path) else None
     return Source(path, prefix, meta_path)
+
+
+def _check_readable(prefix: str) -> None:
+    """Says which of a checkpoint's files may not be read: TensorFlow would take them for damaged."""
+    folder, name = os.path.split(os.path.abspath(prefix))
+    names = [item for item in os.listdir(folder) if item == name or _SUFFIX.sub("", item) == name]
+    for path in (os.path.join(folder, item) for item in sorted(names)):
+        if os.path.isfile(path) and not os.access(path, os.R_OK):
+            raise SourceError(f"{path}: cannot be read: Permission denied")
 
 
 def _newest_meta(directory: str) -> Optional[str]:
@@ -138,9 +148,9 @@ class CheckpointReader:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        if re.search(r"[*?[]", prefix):
+        if re.search(r"[*?[\\]", prefix):
             raise SourceError(
-                f"{prefix}: expected a path without * ? [, which TensorFlow takes for patterns; rename the folder"
+                f"{prefix}: expected a path without * ? [ \\, which TensorFlow takes for patterns; rename the folder"
             )
         with _trouble(prefix):
             self._reader = tf.train.load_checkpoint(prefix)
