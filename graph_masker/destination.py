@@ -11,6 +11,7 @@ from graph_masker.errors import DestinationError
 from graph_masker.source import Source
 
 _CHECKPOINT_FILE = re.compile(r"checkpoint|.+\.(index|meta|data-\d{5}-of-\d{5})", re.DOTALL)
+_DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_OF_PREFIX = re.compile(r"(\.(index|meta|data-\d{5}-of-\d{5}))?")
 
 
@@ -182,11 +183,10 @@ def check_checkpoint_destination(source: Source, dst: str, overwrite: bool) -> C
             f"{dst}: exists already, and is a folder; expected the prefix of a new checkpoint, such as "
             + os.path.join(dst, os.path.basename(source.prefix))
         )
-    own = _files_of(source.prefix)
-    for item in _files_of(dst) or [os.path.basename(dst) + ".index"]:
-        path = os.path.join(os.path.dirname(dst), item)
-        for source_item in own:
-            check_destination(
-                os.path.join(os.path.dirname(source.prefix), source_item), path, overwrite, os.path.isfile
-            )
+    # Data without an index is what a killed run has left, of this command or of TensorFlow.
+    taken = [item for item in _files_of(dst) if not _DATA.search(item)] or [os.path.basename(dst) + ".index"]
+    for own in _files_of(source.prefix):
+        for item in taken:
+            path = os.path.join(os.path.dirname(source.prefix), own)
+            check_destination(path, os.path.join(os.path.dirname(dst), item), overwrite, os.path.isfile)
     return CheckpointDestination(dst, dst, False)
