@@ -29,7 +29,7 @@ def check_destination(src: str, dst: str, overwrite: bool, is_replaceable: Calla
     """
     _check_name(dst)
     real_src, real_dst = os.path.realpath(src), _real(dst)
-    if real_src == real_dst or (os.path.exists(dst) and os.path.samefile(src, dst)):
+    if real_src == real_dst or (os.path.exists(src) and os.path.exists(dst) and os.path.samefile(src, dst)):
         raise DestinationError(f"{dst}: expected something new, found the source itself ({src}); choose another")
     if _is_inside(real_dst, real_src):
         raise DestinationError(f"{dst}: is inside the source ({src}), which is not written to; choose another")
@@ -183,10 +183,9 @@ def check_checkpoint_destination(source: Source, dst: str, overwrite: bool) -> C
             f"{dst}: exists already, and is a folder; expected the prefix of a new checkpoint, such as "
             + os.path.join(dst, os.path.basename(source.prefix))
         )
+    name = os.path.basename(dst)
     # Data without an index is what a killed run has left, of this command or of TensorFlow.
-    taken = [item for item in _files_of(dst) if not _DATA.search(item)] or [os.path.basename(dst) + ".index"]
-    for own in _files_of(source.prefix):
-        for item in taken:
-            path = os.path.join(os.path.dirname(source.prefix), own)
-            check_destination(path, os.path.join(os.path.dirname(dst), item), overwrite, os.path.isfile)
+    taken = [item[len(name) :] for item in _files_of(dst) if not _DATA.search(item)]
+    for suffix in taken or [".index"]:
+        check_destination(source.prefix + suffix, dst + suffix, overwrite, os.path.isfile)
     return CheckpointDestination(dst, dst, False)
