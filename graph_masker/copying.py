@@ -41,7 +41,7 @@ from graph_masker.errors import SourceError, VerificationError
 from graph_masker.source import CheckpointReader, damaged, reason
 
 # Of what is computed at once: each needs its mask, too.
-_BATCH_BYTES = 16 * 2**20
+_BATCH_BYTES = 8 * 2**20
 # Batches that are computed at a time.
 _THREADS = 2
 # Between two calls of `progress`.

@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -108,39 +108,6 @@ def read_meta_graph(path: str) -> Any:
     if not meta_graph.graph_def.node:
         raise SourceError(f"{path}: expected a MetaGraph, found one without any op; write it anew")
     return meta_graph
-
-
-def incomplete_tensors(meta_graph: Any) -> Dict[str, List[str]]:
-    """Returns, for each tensor that a graph saves only parts of, these parts as savers write them: "4 5 0,2:-".
-
-    An optimizer's slot of a partitioned variable can be one: TensorFlow 1.15 calls those of Ftrl after their part, and
-    saves each as that part of a whole that nobody saves.
-    """
-    nodes = {node.name: node for node in meta_graph.graph_def.node}
-    parts: Dict[str, Set[str]] = {}
-    for node in nodes.values():
-        if node.op != "SaveV2":
-            continue
-        names, specs = (nodes.get(item) for item in node.input[1:3])
-        if names is None or specs is None or names.op != "Const" or specs.op != "Const":
-            continue
-        for name, spec in zip(*(tf.make_ndarray(item.attr["value"].tensor).tolist() for item in (names, specs))):
-            parts.setdefault(name.decode(), set()).add(spec.decode())
-    return {name: sorted(specs) for name, specs in parts.items() if "" not in specs and not _is_whole(specs)}
-
-
-def _is_whole(specs: Iterable[str]) -> bool:
-    """Tells whether parts that do not overlap make a whole."""
-    missing = 0
-    for number, spec in enumerate(specs):
-        *shape, cuts = spec.split(" ")
-        sizes = [size if cut == "-" else cut.partition(",")[2] for size, cut in zip(shape, cuts.split(":"))]
-        missing += (_product(shape) if number == 0 else 0) - _product(sizes)
-    return missing == 0
-
-
-def _product(sizes: Iterable[str]) -> int:
-    return int(np.prod([int(size) for size in sizes], dtype=np.int64))
 
 
 class CheckpointReader:
