@@ -6,6 +6,7 @@ to where the old ones were. Memory does not depend on the checkpoint's size.
 """
 
 import contextlib
+import ctypes
 import errno
 import itertools
 import os
@@ -41,7 +42,7 @@ from graph_masker.errors import SourceError, VerificationError
 from graph_masker.source import CheckpointReader, damaged, reason
 
 # Of what is computed at once: each needs its mask, too.
-_BATCH_BYTES = 8 * 2**20
+_BATCH_BYTES = 16 * 2**20
 # Batches that are computed at a time.
 _THREADS = 2
 # Between two calls of `progress`.
@@ -191,6 +192,7 @@ class _Copy:
         except SourceError:
             self._blame(written, tensors)
             raise
+        _trim()
 
     def _blame(self, written: CheckpointReader, tensors: Sequence[Tensor]) -> None:
         """Finds out which tensor does not read back, and whether it is the source that is damaged."""
@@ -297,6 +299,7 @@ class _Copy:
             if error.op is not None and error.op.type == "RestoreV2":
                 raise damaged(self._reader.prefix, error) from error
             raise OSError(errno.EIO, reason(error)) from error
+        _trim()
         return piece
 
     def _save(self, values: Sequence[Tensor], prefix: str) -> None:
@@ -394,6 +397,13 @@ def _batches(segments: Sequence[_Segment]) -> Iterator[List[_Segment]]:
         batch.append(segment)
         size += count
     yield batch
+
+
+def _trim() -> None:
+    """Gives freed memory back to the system, if the C library can: each thread would keep its own, and it adds up."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _local() -> tf.ConfigProto:

@@ -70,6 +70,29 @@ def test_folded_checkpoint_gives_the_masked_outputs_in_the_original_model(traine
     assert masked.tobytes() != logits(plain_model_fn, trained).tobytes()
 
 
+def test_other_tools_find_the_result(trained, tmp_path):
+    folder = str(tmp_path / "folded")
+    prefix = fold_checkpoint(trained, folder).prefix
+    assert list(tf.train.checkpoints_iterator(folder, timeout=0)) == [prefix]
+    state = tf.train.get_checkpoint_state(folder)
+    assert (state.model_checkpoint_path, list(state.all_model_checkpoint_paths)) == (prefix, [prefix])
+    estimator = tf.estimator.Estimator(plain_model_fn, folder, run_config())
+    assert estimator.latest_checkpoint() == prefix
+    assert {CONV, DENSE} <= set(estimator.get_variable_names())
+    # A relative path, so that the folder can be moved.
+    os.rename(folder, folder + "-moved")
+    assert tf.train.latest_checkpoint(folder + "-moved") == os.path.join(folder + "-moved", "model.ckpt-8")
+
+
+def test_progress_is_told_of_writing_and_of_checking(trained, tmp_path, monkeypatch):
+    seen, at = [], []
+    original = copying._Copy.check
+    monkeypatch.setattr(copying._Copy, "check", lambda copy: (at.append(len(seen)), original(copy)))
+    fold_checkpoint(trained, str(tmp_path / "folded"), lambda done, total: seen.append((done, total)))
+    assert 0 < at[0] < len(seen)
+    assert seen[at[0] - 1][0] * 2 == seen[-1][0] == seen[-1][1]
+
+
 def test_prefix_to_prefix_leaves_a_state_file_that_is_there(trained, tmp_path):
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "other"\n')
     result = fold_checkpoint(os.path.join(trained, "model.ckpt-8"), str(tmp_path / "plain"))
