@@ -62,7 +62,10 @@ def read_index(prefix: str) -> Optional[Index]:
         header = BundleHeaderProto.FromString(items.pop(b""))
         if header.endianness != BundleHeaderProto.Endianness.Value(sys.byteorder.upper()):
             return None
-        return index_of(header, {key: BundleEntryProto.FromString(value) for key, value in items.items()})
+        entries = {key: BundleEntryProto.FromString(value) for key, value in items.items()}
+        if any(entry.offset < 0 or entry.size < 0 for entry in entries.values()):
+            return None  # Forged; TensorFlow says so.
+        return index_of(header, entries)
     except (FileNotFoundError, LookupError, ValueError, DecodeError):
         return None
 

@@ -48,6 +48,9 @@ _THREADS = 2
 # Between two calls of `progress`.
 _STRIDE = 64 * 2**20
 
+# Bytes that are copied through this process where the kernel cannot.
+_BUFFER = 2**20
+
 # Called with bytes done and bytes in all.
 Progress = Callable[[int, int], None]
 
@@ -276,7 +279,7 @@ class _Copy:
         """Appends bytes of one file to another, without a way through this process."""
         end = start + size
         while start < end:
-            done = os.sendfile(out.fileno(), source.fileno(), start, min(_STRIDE, end - start))
+            done = _sent(source, out, start, min(_STRIDE, end - start))
             if done == 0:
                 raise damaged(self._reader.prefix, EOFError(f"{source.name} ends too early"))
             start += done
@@ -359,6 +362,17 @@ class _Copy:
 
 def _bytes(shape: Sequence[int], dtype: Any) -> int:
     return int(np.prod(shape, dtype=np.int64)) * max(1, dtype.size or 1)
+
+
+def _sent(source: IO[bytes], out: IO[bytes], start: int, size: int) -> int:
+    """Appends at most so many bytes of one file to another; returns how many. None where the source ends."""
+    try:
+        return os.sendfile(out.fileno(), source.fileno(), start, size)
+    except OSError as error:
+        # Not every system and file system copies between files.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK):
+            raise
+        return out.write(os.pread(source.fileno(), min(size, _BUFFER), start))
 
 
 def _extend(segments: List[_Segment], key: bytes, entry: Any) -> None:

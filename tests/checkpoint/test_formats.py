@@ -1,17 +1,20 @@
 """What stays as it is, whatever the kind of checkpoint: names, types, bytes and layout of all that is not changed."""
 
+import errno
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from graph_masker import SourceError, VerificationError, fold_checkpoint
-from graph_masker.bundle import data_path, read_index
+from graph_masker.bundle import data_path, read_index, write_index
 from graph_masker.copying import Addition, Changes, copy_checkpoint
 from graph_masker.source import CheckpointReader
 from tests.checkpoint import kinds
+from tests.kill.harness import hashes
 
 STATE = {"layer/mask", "layer/threshold", "model_pruning/last_mask_update_step"}
 KERNEL = "layer/kernel"
@@ -125,6 +128,35 @@ def test_an_index_that_only_tensorflow_can_read(tmp_path, monkeypatch):
     fold_checkpoint(src, str(tmp_path / "folded"))
     monkeypatch.undo()
     _check_folded(src, str(tmp_path / "folded"))
+
+
+@pytest.mark.parametrize("kind", ["sharded", "every_type"])
+def test_a_kernel_that_does_not_copy(kind, tmp_path, monkeypatch):
+    src = kinds.KINDS[kind](str(tmp_path))
+    fold_checkpoint(src, str(tmp_path / "sent" / "folded"))
+
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr("graph_masker.copying._BUFFER", 7)
+    fold_checkpoint(src, str(tmp_path / "read" / "folded"))
+    assert hashes(str(tmp_path / "sent")) == hashes(str(tmp_path / "read"))
+
+
+@pytest.mark.parametrize(
+    "field, value", [("offset", -4), ("size", -4), ("offset", 10**9), ("size", 10**9), ("shard_id", 7)]
+)
+def test_an_index_that_points_nowhere(field, value, tmp_path):
+    src = kinds.single(str(tmp_path))
+    for name in (KERNEL, "layer/kernel/Adam"):
+        index = read_index(src)
+        setattr(index.entries[name.encode()], field, value)
+        write_index(str(tmp_path / "forged"), index)
+        shutil.copy(src + ".data-00000-of-00001", str(tmp_path / "forged.data-00000-of-00001"))
+        with pytest.raises(SourceError, match="forged: expected a complete checkpoint"):
+            fold_checkpoint(str(tmp_path / "forged"), str(tmp_path / "folded"))
+        assert not [item for item in os.listdir(str(tmp_path)) if "folded" in item]
 
 
 @pytest.mark.parametrize(
