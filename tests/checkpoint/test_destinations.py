@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -11,7 +13,7 @@ import tensorflow.compat.v1 as tf
 from fixtures.estimators import read_all
 from graph_masker import DestinationError, SourceError, VerificationError, copying, files, fold_checkpoint
 from tests.checkpoint import kinds
-from tests.kill.harness import hashes
+from tests.kill.harness import ROOT, environment, hashes
 
 PREFIX = "model.ckpt-9"
 
@@ -348,3 +350,23 @@ def test_a_source_with_patterns_in_its_name(src, tmp_path):
     os.rename(src, str(tmp_path / "src[1]"))
     with pytest.raises(SourceError, match="which TensorFlow takes for patterns"):
         fold_checkpoint(str(tmp_path / "src[1]"), str(tmp_path / "dst"))
+
+
+def test_the_command_line(src, tmp_path):
+    """One line, also where a name has several; --overwrite."""
+
+    def run(*arguments):
+        command = [sys.executable, "-W", "ignore", "-m", "graph_masker.cli", "fold", src, *arguments]
+        return subprocess.run(command, capture_output=True, env=environment(), cwd=ROOT, text=True, check=False)
+
+    dst = str(tmp_path / "two\nlines")
+    assert run(dst).returncode == 0
+    before = _tree(tmp_path)
+    found = run(dst)
+    assert found.returncode == 2
+    shown = dst.replace("\n", "\\n")
+    message = "exists already; name a new destination, or replace it with --overwrite"
+    assert found.stderr == f"graph-masker: {shown}: {message}\n"
+    assert _tree(tmp_path) == before
+    assert run(dst, "--overwrite").returncode == 0
+    _check(os.path.join(dst, PREFIX))
