@@ -48,6 +48,8 @@ _THREADS = 2
 # Between two calls of `progress`.
 _STRIDE = 64 * 2**20
 
+# Batches after which freed memory is given back, which makes the next allocations slower.
+_TRIM = 8
 # Bytes that are copied through this process where the kernel cannot.
 _BUFFER = 2**20
 
@@ -143,7 +145,7 @@ class _Copy:
         self._kept = set(reader.names()) - changes.dropped
         self._shards = self._planned()
         self._entries: Dict[bytes, Any] = {}
-        self._pieces, self._large = itertools.count(), threading.Lock()
+        self._pieces, self._batches_done, self._large = itertools.count(), itertools.count(1), threading.Lock()
         self._done, self._total = 0, 2 * sum(segment.size for shard in self._shards for segment in shard)
 
     def write(self, background: ThreadPoolExecutor) -> "List[Future[None]]":
@@ -195,7 +197,7 @@ class _Copy:
         except SourceError:
             self._blame(written, tensors)
             raise
-        _trim()
+        self._trim()
 
     def _blame(self, written: CheckpointReader, tensors: Sequence[Tensor]) -> None:
         """Finds out which tensor does not read back, and whether it is the source that is damaged."""
@@ -302,7 +304,7 @@ class _Copy:
             if error.op is not None and error.op.type == "RestoreV2":
                 raise damaged(self._reader.prefix, error) from error
             raise OSError(errno.EIO, reason(error)) from error
-        _trim()
+        self._trim()
         return piece
 
     def _save(self, values: Sequence[Tensor], prefix: str) -> None:
@@ -353,6 +355,12 @@ class _Copy:
             prefix=self._reader.prefix, tensor_names=names, shape_and_slices=parts, dtypes=types
         )
         return dict(zip(items, restored))
+
+    def _trim(self) -> None:
+        """Gives freed memory back to the system now and then, where the C library can: threads would keep their own."""
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None and next(self._batches_done) % _TRIM == 0:
+            trim(0)
 
     def _advance(self, count: int) -> None:
         self._done += count
@@ -411,13 +419,6 @@ def _batches(segments: Sequence[_Segment]) -> Iterator[List[_Segment]]:
         batch.append(segment)
         size += count
     yield batch
-
-
-def _trim() -> None:
-    """Gives freed memory back to the system, if the C library can: each thread would keep its own, and it adds up."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _local() -> tf.ConfigProto:
