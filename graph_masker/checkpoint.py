@@ -1,19 +1,22 @@
 """fold_checkpoint: a masked checkpoint becomes a plain one, with the original model's names."""
 
 from dataclasses import dataclass
-from typing import AbstractSet, Any, Dict, Optional, Tuple
+from typing import AbstractSet, Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from graph_masker import tf_compat
-from graph_masker.copying import Changes, Parts, Progress, copy_checkpoint
+from graph_masker.copying import Changes, Progress, copy_checkpoint
 from graph_masker.destination import check_checkpoint_destination
 from graph_masker.errors import SourceError
 from graph_masker.folded_graph import write_folded_graph
 from graph_masker.graph_files import read_meta_graph
 from graph_masker.masks import MaskNames, find_masks
 from graph_masker.slots import optimizer_keys
-from graph_masker.source import CheckpointReader, Kind, find_source, incomplete_tensors
+from graph_masker.source import CheckpointReader, Kind, find_source
+
+# Entries.
+_PIECE = 2**16
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,8 @@ def fold_checkpoint(
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
     slots = optimizer_keys(reader, meta_graph) if drop_slots else frozenset()
-    parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
     with destination.publishing() as prefix:
-        weights = fold_tensors(reader, names, prefix, parts, progress, slots)
+        weights = fold_tensors(reader, names, prefix, progress, slots)
         no_graph = write_folded_graph(meta_graph, source.graph_path, slots, prefix + ".meta")
     dropped = tuple(sorted(names.state | slots))
     return FoldResult(destination.prefix, weights, tuple(sorted(names.copies)), dropped, len(slots), no_graph)
@@ -96,7 +98,6 @@ def fold_tensors(
     reader: CheckpointReader,
     names: MaskNames,
     prefix: str,
-    parts: Parts,
     progress: Optional[Progress] = None,
     without: AbstractSet[str] = frozenset(),
 ) -> Tuple[FoldedWeight, ...]:
@@ -106,7 +107,6 @@ def fold_tensors(
         reader: the masked checkpoint.
         names: its masks.
         prefix: of the new checkpoint.
-        parts: see `copy_checkpoint`.
         progress: called with bytes done and bytes in all.
         without: keys that are left out, besides pruning's own.
 
@@ -114,17 +114,37 @@ def fold_tensors(
         SourceError: a mask holds other values than zeros and ones.
         VerificationError: it does not read back as it should.
     """
-    weights = tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
-    copy_checkpoint(reader, Changes(dropped=names.state | without, products=names.mask_of), prefix, progress, parts)
-    return weights
+    counts = _Counts(reader.prefix, names)
+    changes = Changes(dropped=names.state | without, products=names.mask_of, seen=counts.add)
+    copy_checkpoint(reader, changes, prefix, progress)
+    return counts.weights()
 
 
-def _folded(reader: CheckpointReader, mask: str, weight: str) -> FoldedWeight:
-    values = reader.tensor(mask)
-    kept = np.count_nonzero(values)
-    if np.count_nonzero(values == 1) != kept:
-        raise SourceError(f"{reader.prefix}: expected zeros and ones in '{mask}', found others")
-    return FoldedWeight(weight, values.size, values.size - kept)
+class _Counts:
+    """Counts entries and zeros of masks as they are seen."""
+
+    def __init__(self, prefix: str, names: MaskNames) -> None:
+        self._prefix, self._names = prefix, names
+        self._found: Dict[str, List[Tuple[int, int]]] = {weight: [] for weight in names.masks.values()}
+
+    def add(self, key: str, mask: np.ndarray) -> None:
+        """Counts those of a mask, or of a part of one; others than zeros and ones are an error."""
+        # In pieces: the truths of a comparison need memory, too.
+        values = mask.ravel()
+        pieces = [values[start : start + _PIECE] for start in range(0, values.size, _PIECE)]
+        zeros = sum(int(np.count_nonzero(piece == 0)) for piece in pieces)
+        if zeros + sum(int(np.count_nonzero(piece == 1)) for piece in pieces) != values.size:
+            name = self._names.mask_of[key]
+            raise SourceError(f"{self._prefix}: expected zeros and ones in '{name}', found others")
+        if key in self._found:
+            self._found[key].append((values.size, zeros))
+
+    def weights(self) -> Tuple[FoldedWeight, ...]:
+        """Returns what was counted, one record per weight."""
+        return tuple(
+            FoldedWeight(weight, sum(size for size, _ in found), sum(zeros for _, zeros in found))
+            for weight, found in sorted(self._found.items())
+        )
 
 
 def _collections(meta_graph: Any) -> Dict[str, str]:

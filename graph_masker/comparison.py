@@ -6,7 +6,7 @@ from typing import Any, List, Mapping, Optional, Set, Tuple, Union
 import numpy as np
 
 from graph_masker import tf_compat
-from graph_masker.copying import same_bits
+from graph_masker.bits import same_bits
 from graph_masker.errors import SourceError, VerificationError
 from graph_masker.graph_files import ConstantsReader, view_of
 from graph_masker.inspection import tensors_of

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.copying import same_bits
+from graph_masker.bits import same_bits
 from graph_masker.errors import SourceError, UsageError
 from graph_masker.source import Kind, Source, one_line
 

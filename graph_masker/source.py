@@ -3,7 +3,7 @@
 import enum
 import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -66,6 +66,7 @@ def find_source(path: str) -> Source:
             f"{path}: expected a checkpoint's prefix or directory, a .meta file, a SavedModel or a frozen graph's .pb, "
             f"found {f'no file {prefix}.index' if is_folder_there else 'no such folder'}"
         )
+    _check_readable(prefix)
     if not os.path.isfile(prefix + ".index"):
         CheckpointReader(prefix)  # Any file could be one of the first format: only reading it tells.
     graph_path: Optional[str] = prefix + ".meta"
@@ -81,6 +82,15 @@ def _saved_model_in(path: str) -> Optional[str]:
         return path
     found = [os.path.join(path, name) for name in names if os.path.isfile(os.path.join(path, name))]
     return found[0] if found else None
+
+
+def _check_readable(prefix: str) -> None:
+    """Says which of a checkpoint's files may not be read: TensorFlow would take them for damaged."""
+    folder, name = os.path.split(os.path.abspath(prefix))
+    names = [item for item in os.listdir(folder) if item == name or _SUFFIX.sub("", item) == name]
+    for path in (os.path.join(folder, item) for item in sorted(names)):
+        if os.path.isfile(path) and not os.access(path, os.R_OK):
+            raise SourceError(f"{path}: cannot be read: Permission denied")
 
 
 def _newest_meta(directory: str) -> Optional[str]:
@@ -110,47 +120,14 @@ def _latest(directory: str) -> str:
     raise SourceError(f"{directory}: expected a checkpoint directory, found {hint}")
 
 
-def incomplete_tensors(meta_graph: Any) -> Dict[str, List[str]]:
-    """Returns, for each tensor that a graph saves only parts of, these parts as savers write them: "4 5 0,2:-".
-
-    An optimizer's slot of a partitioned variable can be one: TensorFlow 1.15 calls those of Ftrl after their part, and
-    saves each as that part of a whole that nobody saves.
-    """
-    nodes = {node.name: node for node in meta_graph.graph_def.node}
-    parts: Dict[str, Set[str]] = {}
-    for node in nodes.values():
-        if node.op != "SaveV2":
-            continue
-        names, specs = (nodes.get(item) for item in node.input[1:3])
-        if names is None or specs is None or names.op != "Const" or specs.op != "Const":
-            continue
-        for name, spec in zip(*(tf.make_ndarray(item.attr["value"].tensor).tolist() for item in (names, specs))):
-            parts.setdefault(name.decode(), set()).add(spec.decode())
-    return {name: sorted(specs) for name, specs in parts.items() if "" not in specs and not _is_whole(specs)}
-
-
-def _is_whole(specs: Iterable[str]) -> bool:
-    """Tells whether parts that do not overlap make a whole."""
-    missing = 0
-    for number, spec in enumerate(specs):
-        *shape, cuts = spec.split(" ")
-        sizes = [size if cut == "-" else cut.partition(",")[2] for size, cut in zip(shape, cuts.split(":"))]
-        missing += (_product(shape) if number == 0 else 0) - _product(sizes)
-    return missing == 0
-
-
-def _product(sizes: Iterable[str]) -> int:
-    return int(np.prod([int(size) for size in sizes], dtype=np.int64))
-
-
 class CheckpointReader:
     """Reads a checkpoint's tensors; every failure is a `SourceError` that names the file."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        if re.search(r"[*?[]", prefix):
+        if re.search(r"[*?[\\]", prefix):
             raise SourceError(
-                f"{prefix}: expected a path without * ? [, which TensorFlow takes for patterns; rename the folder"
+                f"{prefix}: expected a path without * ? [ \\, which TensorFlow takes for patterns; rename the folder"
             )
         with _trouble(prefix):
             self._reader = tf.train.load_checkpoint(prefix)
@@ -183,6 +160,15 @@ class CheckpointReader:
             )
             with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
                 return np.asarray(session.run(value))
+
+    def check(self, tensors: Sequence[Tuple[str, str]]) -> None:
+        """Reads tensors, or parts of them, so that their checksums are checked, and forgets them."""
+        names, parts = zip(*tensors)
+        types = [self._types[name] for name in names]
+        with _trouble(self.prefix), tf.Graph().as_default(), tf.device("/cpu:0"):
+            values = tf.raw_ops.RestoreV2(prefix=self.prefix, tensor_names=names, shape_and_slices=parts, dtypes=types)
+            with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+                session.run(values[0].op)
 
 
 class _trouble:

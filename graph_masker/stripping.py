@@ -16,7 +16,7 @@ from graph_masker.destination import check_destination
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.graph_files import read_graph_def, read_saved_model
 from graph_masker.masks import find_masks
-from graph_masker.source import CheckpointReader, Kind, Source, find_source, incomplete_tensors
+from graph_masker.source import CheckpointReader, Kind, Source, find_source
 from graph_masker.unmasking import strip_graph, unmask_meta_graph
 
 _TEXT = ".pbtxt"
@@ -91,12 +91,10 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
     check_destination(folder, dst, overwrite, lambda path: find_source(path).kind is Kind.SAVED_MODEL)
     saved_model = read_saved_model(source.graph_path)
     pairs: Dict[str, str] = {}
-    parts: Dict[str, Any] = {}
     for meta_graph in saved_model.meta_graphs:
         records = tf_compat.view_of_meta_graph(meta_graph).masks
         if records:
             pairs.update({record.mask: record.variable for record in records.values()})
-            parts.update(incomplete_tensors(meta_graph))
             meta_graph.CopyFrom(unmask_meta_graph(meta_graph, source.graph_path))
     if not pairs:
         raise SourceError(
@@ -112,7 +110,7 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
         shutil.copytree(folder, new, ignore=_taken_care_of(folder))
         os.makedirs(variables, exist_ok=True)
         prefix = os.path.join(variables, os.path.basename(source.prefix))
-        weights = fold_tensors(reader, names, prefix, parts, progress)
+        weights = fold_tensors(reader, names, prefix, progress)
         is_text = source.graph_path.endswith(_TEXT)
         content = (
             text_format.MessageToString(saved_model).encode()

@@ -156,6 +156,15 @@ def test_folding_within_a_limit(trained: str, tmp_path: Any):
     fold_checkpoint(trained, str(tmp_path / "folded"))
 
 
+def test_what_was_to_be_replaced_stays_within_a_limit(trained: str, tmp_path: Any):
+    fold_checkpoint(trained, str(tmp_path / "folded"))
+    before = hashes(str(tmp_path))
+    for limit in (0, 100, _LIMIT):
+        with _limited(limit), pytest.raises(DestinationError, match=r"folded: cannot be written: File too large$"):
+            fold_checkpoint(trained, str(tmp_path / "folded"), overwrite=True)
+        assert hashes(str(tmp_path)) == before
+
+
 def test_a_source_that_ends_too_early_is_still_the_sources_fault(trained: str, tmp_path: Any):
     """The control of the test above: TensorFlow's error is of the same type."""
     for name in os.listdir(trained):
