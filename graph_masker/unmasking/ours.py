@@ -1,7 +1,7 @@
 """What of a masked graph is pruning's: variables, the name scopes that only they have, and all that reads them."""
 
 import re
-from typing import Any, Dict, FrozenSet, Iterator, NamedTuple, Set
+from typing import Any, Dict, FrozenSet, Iterator, Set
 
 from graph_masker.accumulators import COUNT, accumulator_of
 from graph_masker.criteria import CRITERIA
@@ -13,34 +13,34 @@ from graph_masker.unmasking.definition import Definition, OpName, op_of
 from graph_masker.view import PLAIN_READS, GraphView, MaskRecord
 
 # contrib's Pruning opens its scope more than once.
-_UPDATES = re.compile(r"model_pruning(_\d+)?(/|$)")
+_UPDATES = re.compile(r"model_pruning(_\d+)?$")
 # Ops that take any number of inputs, of which each stands for itself.
 SLOTTED = frozenset({"SaveV2", "Save", "SaveSlices", "Pack", "MergeSummary"})
 
 
-class Ours(NamedTuple):
+class Ours:
     """Names of what pruning added.
 
     Attributes:
         products: what masks multiply, by the name of the product.
         state: variables.
+        masks: the masks among them.
     """
 
-    products: Dict[OpName, MaskRecord]
-    state: FrozenSet[OpName]
-
-    @property
-    def masks(self) -> FrozenSet[OpName]:
-        """The masks among the variables."""
-        return frozenset(record.mask for record in self.products.values())
+    def __init__(self, products: Dict[OpName, MaskRecord], state: FrozenSet[OpName]) -> None:
+        self.products = products
+        self.state = state
+        self.masks = frozenset(record.mask for record in products.values())
+        # By scope: ops share them.
+        self._owned: Dict[str, bool] = {"": False}
 
     def owns(self, name: OpName) -> bool:
         """Tells whether a name lies in a scope that only pruning has."""
-        state, products = self.state, self.products
-        for prefix in prefixes(name):
-            if prefix in state or prefix in products:
-                return True
-        return _UPDATES.match(name) is not None
+        found = self._owned.get(name)
+        if found is None:
+            found = name in self.state or name in self.products or _UPDATES.match(name) is not None
+            found = self._owned[name] = found or self.owns(name.rpartition("/")[0])
+        return found
 
 
 def prefixes(name: OpName) -> Iterator[str]:

@@ -203,8 +203,8 @@ def test_an_archive(tmp_path):
 
 WAITING = """
 import sys, time
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 finally:
     print("cleaned up", flush=True)

@@ -70,9 +70,9 @@ def trained(meta_graph: Any, steps: int = 8) -> Any:
     train_op = graph.get_collection(tf.GraphKeys.TRAIN_OP)
     with single_threaded(graph) as session:
         initialize(session)
-        for name, variable in variables.items():
-            if variable.dtype.base_dtype.is_floating and "/" not in name.partition("/")[2]:
-                variable.load(0.3 * normal_value(name, variable.shape.as_list()), session)
+        # All others start from constants.
+        for variable in graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES):
+            variable.load(0.3 * normal_value(variable.op.name, variable.shape.as_list()), session)
         for step in range(steps):
             feed = {
                 op.outputs[0]: random.normal(size=op.outputs[0].shape.as_list()).astype(np.float32)
