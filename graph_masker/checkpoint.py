@@ -15,14 +15,15 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import files, tf_compat
 from graph_masker.errors import DestinationError, SourceError, VerificationError
+from graph_masker.graph_files import read_meta_graph
 from graph_masker.masks import MaskNames, find_masks
 from graph_masker.source import (
     CheckpointReader,
+    Kind,
     damaged,
     find_source,
     incomplete_tensors,
     one_line,
-    read_meta_graph,
     reason,
 )
 
@@ -78,13 +79,15 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> 
         VerificationError: what was written does not read back as it should. Nothing is left behind.
     """
     source = find_source(src)
+    if source.kind in (Kind.SAVED_MODEL, Kind.FROZEN):
+        raise SourceError(f"{src}: expected a checkpoint, found {source.kind.value}; `graph-masker strip` takes it")
     if source.prefix is None:
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     to_directory = os.path.isdir(src)
     prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
     _check_destination(dst, prefix, to_directory)
     reader = CheckpointReader(source.prefix)
-    meta_graph = None if source.meta_path is None else read_meta_graph(source.meta_path)
+    meta_graph = None if source.graph_path is None else read_meta_graph(source.graph_path)
     names = find_masks(reader, _collections(meta_graph))
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")

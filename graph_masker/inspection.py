@@ -1,52 +1,35 @@
 """inspect_model: the sites and skips of a graph that lies in a file. No session, no import."""
 
-from typing import Any, Dict, Iterable, Optional, Sequence
+from typing import Any, Dict, Iterable, Optional, Sequence, Union
 
 import numpy as np
 
-from graph_masker import tf_compat
-from graph_masker.errors import SourceError
+from graph_masker.graph_files import ConstantsReader, read_graph, view_of
 from graph_masker.plan import MaskPlan
 from graph_masker.planning import make_plan
 from graph_masker.sites import find_sites
-from graph_masker.source import CheckpointReader, Source, find_source, read_meta_graph
+from graph_masker.source import CheckpointReader, Kind, Source, find_source
 from graph_masker.spec import PruningSpec
 from graph_masker.view import GraphView
 from rewriters import DEFAULT_RULES, Rule
 
 
-def inspect_model(src: str, spec: Optional[PruningSpec] = None, rules: Sequence[Rule] = DEFAULT_RULES) -> MaskPlan:
-    """Plans the masking of the graph beside a checkpoint, without running or importing it.
+def inspect_model(
+    src: str, spec: Optional[PruningSpec] = None, rules: Sequence[Rule] = DEFAULT_RULES, tags: Iterable[str] = ()
+) -> MaskPlan:
+    """Plans the masking of a graph in a file, without running or importing it.
 
     Args:
-        src: checkpoint prefix, checkpoint directory or .meta file.
+        src: checkpoint prefix or directory with its .meta file, .meta file, SavedModel, or frozen graph.
         spec: include, exclude and also apply; None plans every weight.
         rules: what is known of op types.
+        tags: which graph of a SavedModel; see `read_graph`.
 
     Raises:
         SourceError: the file is missing or damaged, or there is no .meta file beside the checkpoint.
         PlanError: see `make_plan`.
     """
-    return plan_source(find_source(src), spec, rules)
-
-
-def plan_source(source: Source, spec: Optional[PruningSpec], rules: Iterable[Rule]) -> MaskPlan:
-    """Does what `inspect_model` does for a source that has been found."""
-    return plan_view(tf_compat.view_of_meta_graph(graph_of(source)), spec, rules)
-
-
-def graph_of(source: Source) -> Any:
-    """Returns the MetaGraph of a source.
-
-    Raises:
-        SourceError: it is missing or damaged.
-    """
-    if source.meta_path is None:
-        raise SourceError(
-            f"{source.prefix}.meta: expected the graph of this checkpoint, found no such file; "
-            "inspect needs it: copy it from the training directory"
-        )
-    return read_meta_graph(source.meta_path)
+    return plan_view(view_of(read_graph(find_source(src), tags)), spec, rules)
 
 
 def plan_view(view: GraphView, spec: Optional[PruningSpec], rules: Iterable[Rule]) -> MaskPlan:
@@ -54,11 +37,22 @@ def plan_view(view: GraphView, spec: Optional[PruningSpec], rules: Iterable[Rule
     return make_plan(view, find_sites(view, rules), spec, rules, strict=True)
 
 
-def mask_zeros(source: Source, plan: MaskPlan) -> Dict[str, int]:
-    """Counts the zeros of each mask stored in a checkpoint, by weight. Empty without data or masks."""
-    if source.prefix is None:
+def tensors_of(source: Source, meta_graph: Any) -> Optional[Union[CheckpointReader, ConstantsReader]]:
+    """Returns the reader of a source's tensors; None where it has none.
+
+    Args:
+        source: what `find_source` found.
+        meta_graph: what `read_graph` returned for it; only a frozen graph's is looked at.
+    """
+    if source.kind is Kind.FROZEN:
+        return ConstantsReader(source.path, meta_graph.graph_def)
+    return CheckpointReader(source.prefix) if source.prefix is not None else None
+
+
+def mask_zeros(reader: Optional[Union[CheckpointReader, ConstantsReader]], plan: MaskPlan) -> Dict[str, int]:
+    """Counts the zeros of each mask that a reader holds, by weight."""
+    if reader is None:
         return {}
-    reader = CheckpointReader(source.prefix)
     held = set(reader.names())
     return {
         site.variable: int(np.sum(site.part_of(reader.tensor(site.saved_mask)) == 0))

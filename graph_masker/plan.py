@@ -40,7 +40,7 @@ class Site:
 
     Attributes:
         variable, mask, threshold, masked_weight: op names.
-        kind: ``ref`` or ``resource``.
+        kind: ``ref``, ``resource`` or, in a frozen graph, ``constant``.
         dtype: TensorFlow's name of the weight's and the mask's type.
         shape: of weight and mask.
         op_types: types of the forward consumers, sorted.

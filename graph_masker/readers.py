@@ -80,7 +80,7 @@ def readers_of(
         effects: where each edge leads.
         read_rules: by op type.
         variable: op name.
-        kind: ``ref`` or ``resource``.
+        kind: ``ref``, ``resource`` or, in a frozen graph, ``constant``.
         keeps_handle: tells of an edge that carries the handle whether the op may have it.
 
     Raises:

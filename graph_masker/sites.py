@@ -16,8 +16,10 @@ from graph_masker.functions import Functions, weight_inputs
 from graph_masker.gradients import GradientSum, Unmatched, gradient_sums
 from graph_masker.origins import Origin, Origins, Stop
 from graph_masker.readers import Readers, Refusal, readers_of
-from graph_masker.view import Edge, GraphView, MaskRecord, OpName, TensorRef
+from graph_masker.view import FROZEN_WEIGHT, Edge, GraphView, MaskRecord, OpName, TensorRef
 from rewriters import ReadRule, Rule, WeightRule
+
+_STORAGE = {"VarHandleOp": "resource", FROZEN_WEIGHT: "constant"}
 
 
 class Consumer(NamedTuple):
@@ -222,7 +224,7 @@ class _Finder:
             raise Refusal("", "not among the graph's global variables: checkpoints do not hold it")
         if dtype not in ("float16", "bfloat16", "float32", "float64"):
             raise Refusal("", f"its type {dtype} is not a real floating-point type")
-        kind = "resource" if self._view.nodes[variable].op_type == "VarHandleOp" else "ref"
+        kind = _STORAGE.get(self._view.nodes[variable].op_type, "ref")
         pairs = self._consumers[variable]
         readers = readers_of(self._view, effects, self._read_rules, variable, kind, self._keeps_handle)
         shown = [op for op in readers.gathers if TensorRef(op).name in self._outputs]

@@ -1,5 +1,6 @@
-"""Opens what people have: checkpoint prefixes, checkpoint directories, .meta files. Runs nothing of them."""
+"""Finds what people have: checkpoints, .meta files, SavedModels, frozen graphs. Runs nothing of them."""
 
+import enum
 import os
 import re
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
@@ -12,46 +13,74 @@ from graph_masker.errors import SourceError
 _SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
+class Kind(enum.Enum):
+    """What a source is; the values are words for messages."""
+
+    CHECKPOINT = "a checkpoint"
+    META_GRAPH = "a .meta file"
+    SAVED_MODEL = "a SavedModel"
+    FROZEN = "a frozen graph"
+
+
 class Source(NamedTuple):
-    """A checkpoint and the MetaGraph beside it; either may be absent, not both.
+    """Files with tensors, a graph, or both.
 
     Attributes:
         path: what the user named.
-        prefix: of the checkpoint's files, None where there is only a .meta.
-        meta_path: of the .meta file, None where there is none. Of a directory whose latest checkpoint has none, because
-            its run was killed, that of the one before.
+        kind: what that is.
+        prefix: of the checkpoint's files; None where no tensors lie in files of their own.
+        graph_path: of the file that holds the graph, None where there is none. Of a directory whose latest checkpoint
+            has no .meta, because its run was killed, that of the one before.
     """
 
     path: str
+    kind: Kind
     prefix: Optional[str]
-    meta_path: Optional[str]
+    graph_path: Optional[str]
 
 
 def find_source(path: str) -> Source:
-    """Finds the checkpoint that a path means: a prefix, one of its files, or the latest of a directory.
+    """Finds what a path means: a checkpoint's prefix, one of its files or its directory, whose latest is taken; a
+    .meta file; a SavedModel's directory; a frozen graph's .pb or .pbtxt file.
 
     Raises:
         SourceError: nothing of the kind is there.
     """
+    saved_model = _saved_model_in(path)
+    if saved_model is not None:
+        prefix = os.path.join(os.path.dirname(saved_model), "variables", "variables")
+        return Source(path, Kind.SAVED_MODEL, prefix if os.path.isfile(prefix + ".index") else None, saved_model)
+    if path.endswith((".pb", ".pbtxt")) and os.path.isfile(path):
+        return Source(path, Kind.FROZEN, None, path)
     if os.path.isdir(path):
         prefix = _latest(path)
     elif path.endswith(".meta") and os.path.isfile(path):
         prefix = path[: -len(".meta")]
         has_data = tf.train.checkpoint_exists(prefix)
-        return Source(path, prefix if has_data else None, path)
+        return Source(path, Kind.META_GRAPH, prefix if has_data else None, path)
     else:
         prefix = _SUFFIX.sub("", path)
     if not os.path.isfile(prefix + ".index") and not os.path.isfile(prefix):
+        is_folder_there = os.path.exists(os.path.dirname(prefix) or ".")
         raise SourceError(
-            f"{path}: expected a checkpoint prefix, a checkpoint directory or a .meta file, found "
-            f"{'no file ' + prefix + '.index' if os.path.exists(os.path.dirname(prefix) or '.') else 'no such folder'}"
+            f"{path}: expected a checkpoint's prefix or directory, a .meta file, a SavedModel or a frozen graph's .pb, "
+            f"found {f'no file {prefix}.index' if is_folder_there else 'no such folder'}"
         )
     if not os.path.isfile(prefix + ".index"):
         CheckpointReader(prefix)  # Any file could be one of the first format: only reading it tells.
-    meta_path: Optional[str] = prefix + ".meta"
+    graph_path: Optional[str] = prefix + ".meta"
     if not os.path.isfile(prefix + ".meta"):
-        meta_path = _newest_meta(path) if os.path.isdir(path) else None
-    return Source(path, prefix, meta_path)
+        graph_path = _newest_meta(path) if os.path.isdir(path) else None
+    return Source(path, Kind.CHECKPOINT, prefix, graph_path)
+
+
+def _saved_model_in(path: str) -> Optional[str]:
+    """Returns the file that holds a SavedModel's graphs, where a path is a SavedModel's directory or that file."""
+    names = ("saved_model.pb", "saved_model.pbtxt")
+    if os.path.basename(path) in names and os.path.isfile(path):
+        return path
+    found = [os.path.join(path, name) for name in names if os.path.isfile(os.path.join(path, name))]
+    return found[0] if found else None
 
 
 def _newest_meta(directory: str) -> Optional[str]:
@@ -79,25 +108,6 @@ def _latest(directory: str) -> str:
     missing = "a `checkpoint` file that names one which is not there" if state else "no `checkpoint` file to choose"
     hint = f"{len(found)} checkpoints and {missing}; name one of them" if found else "no checkpoint"
     raise SourceError(f"{directory}: expected a checkpoint directory, found {hint}")
-
-
-def read_meta_graph(path: str) -> Any:
-    """Reads a .meta file as a protocol buffer.
-
-    Raises:
-        SourceError: it cannot be read or is not a MetaGraph.
-    """
-    meta_graph = tf.MetaGraphDef()
-    try:
-        with open(path, "rb") as stream:
-            meta_graph.ParseFromString(stream.read())
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-    except Exception as error:  # protobuf raises its own error types, which differ between its builds
-        raise SourceError(f"{path}: expected a MetaGraph, found damaged or other data; write it anew") from error
-    if not meta_graph.graph_def.node:
-        raise SourceError(f"{path}: expected a MetaGraph, found one without any op; write it anew")
-    return meta_graph
 
 
 def incomplete_tensors(meta_graph: Any) -> Dict[str, List[str]]:

@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError, UsageError, VerificationError
-from graph_masker.inspection import graph_of, plan_view
+from graph_masker.graph_files import read_graph, view_of
+from graph_masker.inspection import plan_view
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.source import CheckpointReader, Source, find_source, one_line
 from graph_masker.verify import is_regularized, verify_view
@@ -54,8 +55,8 @@ def verify_model(
         VerificationError: a guarantee does not hold.
     """
     source = find_source(src)
-    meta_graph = graph_of(source)
-    view = tf_compat.view_of_meta_graph(meta_graph)
+    meta_graph = read_graph(source)
+    view = view_of(meta_graph)
     plan = plan_view(view, None, rules)
     masked = tuple(site for site in plan.sites if site.masked)
     if not masked:
@@ -64,7 +65,7 @@ def verify_model(
     named = [_full_name(name) for name in outputs or tf_compat.names_in_collection(meta_graph, tf.GraphKeys.LOSSES)]
     for name in named:
         if name.partition(":")[0] not in view.nodes:
-            raise UsageError(f"{name}: expected a tensor of {source.meta_path}, found no such op")
+            raise UsageError(f"{name}: expected a tensor of {source.graph_path}, found no such op")
     for mask in (name.split(":")[0] for name in tf_compat.names_in_collection(meta_graph, "masks")):
         if mask in view.nodes and threshold_of(mask) in view.nodes and mask not in {site.mask for site in masked}:
             raise VerificationError(f"{mask}: expected it to multiply a weight that is consumed, found no such product")
@@ -124,7 +125,7 @@ def _check_run(source: Source, meta_graph: Any, sites: Sequence[Site], outputs: 
         try:
             saver = tf.train.import_meta_graph(meta_graph, clear_devices=True)
         except (ValueError, KeyError, tf.errors.OpError) as error:
-            raise SourceError(f"{source.meta_path}: cannot be imported: {one_line(error)}") from error
+            raise SourceError(f"{source.graph_path}: cannot be imported: {one_line(error)}") from error
         config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         with tf.Session(graph=graph, config=config) as session:
             try:

@@ -26,8 +26,10 @@ from typing import (
 
 import networkx as nx
 
+# What the view of a frozen graph calls a constant that stands where a variable was.
+FROZEN_WEIGHT = "_FrozenWeight"
 # The argument of a function stands for the variable whose handle or value is handed to it.
-VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp", "_Arg"})
+VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp", "_Arg", FROZEN_WEIGHT})
 # A variable's value passes these unchanged, into a loop or cond too.
 PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch", "RefEnter", "RefSwitch"})
 _PART = re.compile(r"/part_\d+$")
@@ -284,6 +286,7 @@ def build_view(
     constant: Callable[[OpName], Optional[Tuple[int, ...]]],
     calls: Callable[[OpName], Tuple[Call, ...]],
     has_functions: bool = True,
+    masks: Optional[Mapping[OpName, MaskRecord]] = None,
 ) -> GraphView:
     """Builds a view of a flow; what is done to the flow later shows in the view.
 
@@ -299,6 +302,7 @@ def build_view(
         constant: see `GraphView`.
         calls: see `GraphView`.
         has_functions: see `GraphView`.
+        masks: see `GraphView`; None where the collections tell.
     """
     return GraphView(
         nodes=flow.nodes,
@@ -309,7 +313,7 @@ def build_view(
         local=_op_names(collections.get("local_variables", [])),
         saved=_op_names(collections.get("variables", [])),
         regularization=frozenset(collections.get("regularization_losses", [])),
-        masks=_mask_records(flow.nodes, flow.edges_from, collections),
+        masks=_mask_records(flow.nodes, flow.edges_from, collections) if masks is None else masks,
         slices=slices,
         values=frozenset(values),
         attribute=attribute,

@@ -3,6 +3,7 @@
 import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first, would leave it without `estimator`
 
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
+from graph_masker.tf_compat.frozen import view_of_frozen_graph
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
@@ -158,6 +159,7 @@ __all__ = [
     "update_input",
     "variable_named",
     "view_of_body",
+    "view_of_frozen_graph",
     "view_of_graph",
     "view_of_meta_graph",
     "waiting_for",

@@ -168,10 +168,12 @@ def test_a_directory_without_a_state_file(trained, tmp_path):
 
 def test_missing_and_plain_sources(trained, tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "frozen.pb").touch()
     cases = {
-        str(tmp_path / "nothing"): "expected a checkpoint prefix, a checkpoint directory or a .meta file",
+        str(tmp_path / "nothing"): "expected a checkpoint's prefix or directory, a .meta file, a SavedModel",
         str(tmp_path / "no/such/folder"): "no such folder",
         str(tmp_path / "empty"): "found no checkpoint",
+        str(tmp_path / "frozen.pb"): "expected a checkpoint, found a frozen graph; `graph-masker strip` takes it",
     }
     for source, message in cases.items():
         with pytest.raises(SourceError, match=message):

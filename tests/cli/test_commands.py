@@ -132,8 +132,8 @@ def test_run_says_when_nothing_was_pruned(tmp_path):
         ),
         (["run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "--", "-m"], "-m: expected the name"),
         (["inspect", sys.executable], "expected a complete checkpoint"),
-        (["inspect", "nothing"], "nothing: expected a checkpoint prefix"),
-        (["fold", "nothing", "out"], "nothing: expected a checkpoint prefix"),
+        (["inspect", "nothing"], "nothing: expected a checkpoint's prefix"),
+        (["fold", "nothing", "out"], "nothing: expected a checkpoint's prefix"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):

@@ -6,8 +6,9 @@ import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all, run_config
 from graph_masker import PlanError, PruningSpec, SourceError, auto_mask_estimator, fold_checkpoint
+from graph_masker.graph_files import read_meta_graph
 from graph_masker.schedule import kept_entries
-from graph_masker.source import CheckpointReader, incomplete_tensors, read_meta_graph
+from graph_masker.source import CheckpointReader, incomplete_tensors
 from tests.helpers.bits import assert_same_bits
 
 SPEC = PruningSpec(target_sparsity=0.75, begin_step=2, end_step=8, frequency=3)

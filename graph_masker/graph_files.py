@@ -1,0 +1,153 @@
+"""Reads the graphs that lie in files: MetaGraphs, SavedModels, frozen graphs. Nothing of them is imported or run."""
+
+from typing import Any, Iterable, List, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
+
+from graph_masker import tf_compat
+from graph_masker.errors import SourceError
+from graph_masker.source import Kind, Source
+from graph_masker.view import VARIABLE_OPS, GraphView
+
+_TEXT = ".pbtxt"
+_SERVING = "serve"
+
+
+def read_graph(source: Source, tags: Iterable[str] = ()) -> Any:
+    """Returns a source's graph as a MetaGraphDef; a frozen graph's has nothing beside its GraphDef.
+
+    Args:
+        source: what `find_source` found.
+        tags: which of a SavedModel's graphs; by default the one for serving, or the only one.
+
+    Raises:
+        SourceError: it is missing, damaged or of another kind.
+    """
+    if source.graph_path is None:
+        raise SourceError(
+            f"{source.prefix}.meta: expected the graph of this checkpoint, found no such file; "
+            "copy it from the training directory"
+        )
+    if source.kind is Kind.SAVED_MODEL:
+        return _chosen(source, read_saved_model(source.graph_path).meta_graphs, tuple(tags))
+    if tags:
+        raise SourceError(f"{source.path}: expected a SavedModel, of which tags choose a graph; found none")
+    if source.kind is Kind.FROZEN:
+        return tf.MetaGraphDef(graph_def=read_graph_def(source.graph_path))
+    return read_meta_graph(source.graph_path)
+
+
+def view_of(meta_graph: Any) -> GraphView:
+    """Returns a view of what `read_graph` returned. In a graph without variables constants stand for weights."""
+    has_variables = any(node.op in VARIABLE_OPS for node in meta_graph.graph_def.node)
+    if has_variables or meta_graph.collection_def:
+        return tf_compat.view_of_meta_graph(meta_graph)
+    return tf_compat.view_of_frozen_graph(meta_graph.graph_def)
+
+
+def read_meta_graph(path: str) -> Any:
+    """Reads a .meta file as a MetaGraphDef.
+
+    Raises:
+        SourceError: it cannot be read or is not a MetaGraph.
+    """
+    return _with_nodes(path, _parse(path, tf.MetaGraphDef(), "a MetaGraph"), "a MetaGraph")
+
+
+def read_graph_def(path: str) -> Any:
+    """Reads a .pb or .pbtxt file as a GraphDef.
+
+    Raises:
+        SourceError: it cannot be read or is not a GraphDef.
+    """
+    graph_def = _parse(path, tf.GraphDef(), "a frozen graph")
+    _with_nodes(path, tf.MetaGraphDef(graph_def=graph_def), "a frozen graph")
+    return graph_def
+
+
+def read_saved_model(path: str) -> Any:
+    """Reads a saved_model.pb or .pbtxt file as a SavedModel protocol buffer.
+
+    Raises:
+        SourceError: it cannot be read or is not a SavedModel.
+    """
+    saved_model = _parse(path, saved_model_pb2.SavedModel(), "a SavedModel")
+    if not saved_model.meta_graphs:
+        raise SourceError(f"{path}: expected a SavedModel, found one without any graph; write it anew")
+    for meta_graph in saved_model.meta_graphs:
+        _with_nodes(path, meta_graph, "a SavedModel")
+    return saved_model
+
+
+def _parse(path: str, message: Any, what: str) -> Any:
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+        if path.endswith(_TEXT):
+            text_format.Parse(content.decode("utf-8"), message)
+        else:
+            message.ParseFromString(content)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # protobuf raises its own error types, which differ between its builds
+        raise SourceError(f"{path}: expected {what}, found damaged or other data; write it anew") from error
+    return message
+
+
+def _with_nodes(path: str, meta_graph: Any, what: str) -> Any:
+    """Returns a graph whose ops have names of their own and read ops that are there."""
+    names = {node.name for node in meta_graph.graph_def.node}
+    if not names:
+        raise SourceError(f"{path}: expected {what}, found one without any op; write it anew")
+    if len(names) != len(meta_graph.graph_def.node) or "" in names:
+        raise SourceError(f"{path}: expected {what}, found ops without a name of their own; write it anew")
+    for node in meta_graph.graph_def.node:
+        for text in node.input:
+            name, _, output = text.lstrip("^").partition(":")
+            if name not in names or not (output.isdigit() or not output):
+                raise SourceError(f"{path}: expected {what}, found that '{node.name}' reads '{text}', which it lacks")
+    return meta_graph
+
+
+def _chosen(source: Source, meta_graphs: Any, tags: Tuple[str, ...]) -> Any:
+    by_tags = {tuple(sorted(meta_graph.meta_info_def.tags)): meta_graph for meta_graph in meta_graphs}
+    wanted = tuple(sorted(tags)) or ((_SERVING,) if (_SERVING,) in by_tags or len(by_tags) > 1 else next(iter(by_tags)))
+    if wanted not in by_tags:
+        found = " and ".join(", ".join(item) or "none" for item in by_tags)
+        raise SourceError(f"{source.path}: expected a graph with tags {', '.join(wanted)}, found those with {found}")
+    return by_tags[wanted]
+
+
+class ConstantsReader:
+    """Reads a frozen graph's constants as a checkpoint's tensors are read."""
+
+    def __init__(self, path: str, graph_def: Any) -> None:
+        self.prefix = path
+        self._constants = {node.name: node.attr["value"].tensor for node in graph_def.node if node.op == "Const"}
+
+    def names(self) -> List[str]:
+        """Returns the names of all constants, sorted."""
+        return sorted(self._constants)
+
+    def shape(self, name: str) -> Tuple[int, ...]:
+        """Returns a constant's shape."""
+        return tuple(dim.size for dim in self._constants[name].tensor_shape.dim)
+
+    def dtype(self, name: str) -> Any:
+        """Returns a constant's TensorFlow type."""
+        return tf.as_dtype(self._constants[name].dtype)
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Returns a constant's value.
+
+        Raises:
+            SourceError: it is damaged.
+        """
+        try:
+            value: np.ndarray = tf.make_ndarray(self._constants[name])
+        except (ValueError, TypeError, KeyError) as error:
+            raise SourceError(f"{self.prefix}: expected a tensor in constant '{name}', found damaged data") from error
+        return value
