@@ -1,37 +1,17 @@
-"""fold_checkpoint: a masked checkpoint becomes a plain one, with the original model's names.
+"""fold_checkpoint: a masked checkpoint becomes a plain one, with the original model's names."""
 
-Tensors go from file to file through TensorFlow's own restore and save ops, a group at a time, so that memory
-stays bounded whatever the checkpoint's size. The graph used is ours; nothing of the model's is run.
-"""
-
-import json
-import os
-import shutil
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
-from graph_masker import files, tf_compat
-from graph_masker.errors import DestinationError, SourceError, VerificationError
+from graph_masker import tf_compat
+from graph_masker.copying import Changes, Progress, copy_checkpoint
+from graph_masker.destination import check_checkpoint_destination
+from graph_masker.errors import SourceError
 from graph_masker.graph_files import read_meta_graph
-from graph_masker.masks import MaskNames, find_masks
-from graph_masker.source import (
-    CheckpointReader,
-    Kind,
-    damaged,
-    find_source,
-    incomplete_tensors,
-    one_line,
-    reason,
-)
-
-_GROUP_BYTES = 256 * 2**20
-
-Progress = Callable[[int, int], None]
-# Parts that a checkpoint holds of tensors of which it does not hold all.
-Parts = Mapping[str, Sequence[str]]
+from graph_masker.masks import find_masks
+from graph_masker.source import CheckpointReader, Kind, find_source, incomplete_tensors
 
 
 @dataclass(frozen=True)
@@ -65,13 +45,14 @@ class FoldResult:
         return sum(weight.zeros for weight in self.weights) / max(1, sum(weight.entries for weight in self.weights))
 
 
-def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> FoldResult:
+def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None, overwrite: bool = False) -> FoldResult:
     """Multiplies masks into weights and their moving averages, and drops masks, thresholds and the update step.
 
     Args:
         src: prefix of a masked checkpoint, or a checkpoint directory, whose latest is taken.
         dst: prefix of the new checkpoint, or, where `src` is a directory, a new directory.
         progress: called with bytes done and bytes in all.
+        overwrite: replace a checkpoint, or a directory that holds nothing but checkpoints, at `dst`.
 
     Raises:
         SourceError: the source is missing or damaged, or holds no masks.
@@ -83,21 +64,26 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> 
         raise SourceError(f"{src}: expected a checkpoint, found {source.kind.value}; `graph-masker strip` takes it")
     if source.prefix is None:
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
-    to_directory = os.path.isdir(src)
-    prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
-    _check_destination(dst, prefix, to_directory)
+    destination = check_checkpoint_destination(source, dst, overwrite)
     reader = CheckpointReader(source.prefix)
     meta_graph = None if source.graph_path is None else read_meta_graph(source.graph_path)
     names = find_masks(reader, _collections(meta_graph))
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
-    with files.staging_directory(dst if to_directory else prefix) as staged:
-        staged_prefix = os.path.join(staged, os.path.basename(prefix))
-        parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
-        _write(reader, names, parts, staged_prefix, progress)
-        weights = _check_written(reader, names, parts, staged_prefix)
-        _publish(staged, dst, prefix, to_directory)
-    return FoldResult(prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
+    parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
+    weights = tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
+    changes = Changes(dropped=names.state, products=names.mask_of)
+    with destination.publishing() as prefix:
+        copy_checkpoint(reader, changes, prefix, progress, parts)
+    return FoldResult(destination.prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
+
+
+def _folded(reader: CheckpointReader, mask: str, weight: str) -> FoldedWeight:
+    values = reader.tensor(mask)
+    kept = np.count_nonzero(values)
+    if np.count_nonzero(values == 1) != kept:
+        raise SourceError(f"{reader.prefix}: expected zeros and ones in '{mask}', found others")
+    return FoldedWeight(weight, values.size, values.size - kept)
 
 
 def _collections(meta_graph: Any) -> Dict[str, str]:
@@ -106,157 +92,3 @@ def _collections(meta_graph: Any) -> Dict[str, str]:
         return {}
     view = tf_compat.view_of_meta_graph(meta_graph)
     return {record.mask: record.variable for record in view.masks.values()}
-
-
-def _check_destination(dst: str, prefix: str, to_directory: bool) -> None:
-    if not dst:
-        raise DestinationError("DST: expected the name of a new checkpoint, found an empty one")
-    taken = dst if to_directory or os.path.isdir(dst) else prefix + ".index"
-    if os.path.lexists(taken):
-        raise DestinationError(f"{taken}: exists already; name a new destination or remove it")
-    if not os.path.basename(prefix):
-        raise DestinationError(f"{dst}: expected the prefix of a new checkpoint, such as {dst}model.ckpt-0")
-
-
-def _groups(reader: CheckpointReader, names: Sequence[str]) -> Iterator[List[str]]:
-    group: List[str] = []
-    size = 0
-    for name in names:
-        count = _bytes(reader, name)
-        if group and size + count > _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(name)
-        size += count
-    yield group
-
-
-def _bytes(reader: CheckpointReader, name: str) -> int:
-    return int(np.prod(reader.shape(name), dtype=np.int64)) * max(1, reader.dtype(name).size or 1)
-
-
-def _write(
-    reader: CheckpointReader, names: MaskNames, incomplete: Parts, prefix: str, progress: Optional[Progress]
-) -> None:
-    kept = [name for name in reader.names() if name not in names.state]
-    groups = list(_groups(reader, kept))
-    total = sum(_bytes(reader, name) for name in kept)
-    done = 0
-    parts = [f"{prefix}.part-{number}" for number in range(len(groups))] if len(groups) > 1 else [prefix]
-    try:
-        for group, part in zip(groups, parts):
-            _write_group(reader, names, incomplete, group, part)
-            done += sum(_bytes(reader, name) for name in group)
-            if progress is not None:
-                progress(done, total)
-        if len(parts) > 1:
-            with tf.Graph().as_default(), tf.Session(config=_local()) as session:
-                session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix))
-    except tf.errors.OpError as error:
-        if "sufficient slices" in str(error):
-            raise SourceError(
-                f"{reader.prefix}: expected whole tensors, found parts ({one_line(error)}); put the .meta file, which "
-                "lists them, beside the checkpoint"
-            ) from error
-        # An OutOfRangeError means a source that ends too early, or a file that may not grow as large as it should.
-        if error.op is not None and error.op.type == "RestoreV2":
-            raise damaged(reader.prefix, error) from error
-        folder = os.path.dirname(os.path.dirname(prefix))
-        raise DestinationError(f"{folder}: cannot be written: {reason(error)}") from error
-
-
-def _write_group(
-    reader: CheckpointReader, names: MaskNames, incomplete: Parts, group: Sequence[str], prefix: str
-) -> None:
-    masks = sorted({names.mask_of[name] for name in group if name in names.mask_of})
-    saved = [(name, part) for name in group for part in incomplete.get(name, [""])]
-    wanted = [*saved, *((mask, "") for mask in masks)]
-    with tf.Graph().as_default(), tf.device("/cpu:0"):
-        keys, parts = zip(*wanted)
-        types = [reader.dtype(key) for key in keys]
-        restored = tf.raw_ops.RestoreV2(
-            prefix=reader.prefix, tensor_names=list(keys), shape_and_slices=list(parts), dtypes=types
-        )
-        values = dict(zip(wanted, restored))
-        # The very product of the masked graph, so that the folded weights are its bits.
-        tensors = [
-            tf.multiply(values[names.mask_of[key], ""], values[key, part])
-            if key in names.mask_of
-            else values[key, part]
-            for key, part in saved
-        ]
-        keys, parts = zip(*saved)
-        save = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(keys), shape_and_slices=list(parts), tensors=tensors)
-        with tf.Session(config=_local()) as session:
-            session.run(save)
-
-
-def _local() -> tf.ConfigProto:
-    return tf.ConfigProto(device_count={"GPU": 0})
-
-
-def _check_written(
-    reader: CheckpointReader, names: MaskNames, incomplete: Parts, prefix: str
-) -> Tuple[FoldedWeight, ...]:
-    """Rereads what was written and compares every tensor with what it should be, bit for bit."""
-    written = CheckpointReader(prefix)
-    expected: Set[str] = set(reader.names()) - names.state
-    if set(written.names()) != expected:
-        raise VerificationError(f"{prefix}: expected {len(expected)} tensors, found {len(written.names())}")
-    weights = []
-    for name in sorted(expected):
-        if name in incomplete:
-            for part in incomplete[name]:
-                _check_same(reader.part(name, part), written.part(name, part), name, prefix)
-            continue
-        source, found = reader.tensor(name), written.tensor(name)
-        if name in names.mask_of:
-            mask = reader.tensor(names.mask_of[name])
-            if not np.all((mask == 0) | (mask == 1)):
-                raise SourceError(f"{reader.prefix}: expected zeros and ones in '{names.mask_of[name]}', found others")
-            source = mask * source
-            if name in names.masks.values():
-                weights.append(FoldedWeight(name, mask.size, int(np.sum(mask == 0))))
-        _check_same(source, found, name, prefix)
-    return tuple(weights)
-
-
-def _check_same(source: np.ndarray, found: np.ndarray, name: str, prefix: str) -> None:
-    if not same_bits(source, found):
-        raise VerificationError(f"{prefix}: '{name}' does not read back as it was written; is the disk sound?")
-
-
-def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
-    """Tells whether two arrays have the same type, shape and bits. NaNs compare by their bits."""
-    if left.dtype != right.dtype or left.shape != right.shape:
-        return False
-    if left.dtype == object:
-        return bool(np.array_equal(left, right))
-    return bool(left.tobytes() == right.tobytes())
-
-
-def _publish(staged: str, dst: str, prefix: str, to_directory: bool) -> None:
-    """Moves the complete files to their names: data first, the index, without which there is no checkpoint, last."""
-    name = os.path.basename(prefix)
-    state = os.path.join(staged, "checkpoint")
-    try:
-        with open(state, "w", encoding="utf-8") as stream:
-            stream.write(f"model_checkpoint_path: {json.dumps(name)}\nall_model_checkpoint_paths: {json.dumps(name)}\n")
-        written = sorted(os.listdir(staged), key=lambda item: (item == "checkpoint", item.endswith(".index"), item))
-        for item in written:
-            files.sync(os.path.join(staged, item))
-        if to_directory:
-            finished = os.path.join(staged, "finished")
-            os.mkdir(finished)
-            for item in written:
-                os.rename(os.path.join(staged, item), os.path.join(finished, item))
-            shutil.copymode(os.path.dirname(os.path.abspath(dst)), finished)
-            files.move_into_place(finished, dst)
-            return
-        folder = os.path.dirname(os.path.abspath(prefix))
-        for item in written:
-            # A state file that is there belongs to other checkpoints; it is left as it is.
-            if item != "checkpoint" or not os.path.exists(os.path.join(folder, item)):
-                files.move_into_place(os.path.join(staged, item), os.path.join(folder, item))
-    except OSError as error:
-        raise DestinationError(f"{dst}: cannot be written: {error.strerror}") from error

@@ -1,32 +1,96 @@
 """Writing files so that they are complete or absent: a temporary sibling, fsync, then rename."""
 
 import contextlib
+import ctypes
+import errno
+import fcntl
 import os
+import platform
+import re
 import shutil
 import tempfile
-from typing import Iterator
+from typing import Iterator, List, Optional, Tuple
 
 from graph_masker.errors import DestinationError
+
+# In a staging directory: what was replaced, until all that replaces it is there.
+OLD = "old"
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_HERE = -100  # AT_FDCWD
 
 
 @contextlib.contextmanager
 def staging_directory(destination: str) -> Iterator[str]:
     """Yields a new empty directory beside `destination`, removed at the end with whatever is left in it.
 
+    It is called `.NAME.HOST.*.partial`, and locked as long as its process lives. What a killed process of this host has
+    left for the same destination is removed, unless it holds files that were being replaced.
+
     Raises:
         DestinationError: the directory that shall hold `destination` cannot be made or written.
     """
     destination = os.path.abspath(destination)
-    parent = os.path.dirname(destination)
+    parent, name = os.path.split(destination)
+    # Names have at most 255 bytes.
+    prefix = f".{name[:40]}.{re.sub('[^A-Za-z0-9-]', '-', platform.node())[:40]}."
+    made = _missing(parent)
     try:
         os.makedirs(parent, exist_ok=True)
-        staged = tempfile.mkdtemp(prefix=f".{os.path.basename(destination)}.", suffix=".partial", dir=parent)
+        _remove_leftovers(parent, prefix)
+        staged, lock = _locked_directory(parent, prefix)
     except OSError as error:
+        _remove_empty(made)
         raise DestinationError(f"{parent}: cannot be written: {error.strerror}") from error
     try:
         yield staged
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+        os.close(lock)
+        _remove_empty(made)
+
+
+def _missing(folder: str) -> List[str]:
+    """Returns the folders that have to be made for this one to be there, itself first."""
+    found = []
+    while not os.path.lexists(folder):
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    return found
+
+
+def _remove_empty(folders: List[str]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def _locked_directory(parent: str, prefix: str) -> Tuple[str, int]:
+    while True:
+        staged = tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=parent)
+        lock = os.open(staged, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass  # Another process takes it for a leftover, and removes it.
+        except OSError:
+            return staged, lock  # The file system has no locks, so that nothing is taken for a leftover.
+        if os.path.lexists(staged):
+            return staged, lock
+        os.close(lock)
+
+
+def _remove_leftovers(parent: str, prefix: str) -> None:
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        if not (name.startswith(prefix) and name.endswith(".partial")) or os.path.lexists(os.path.join(path, OLD)):
+            continue
+        with contextlib.suppress(OSError):
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def sync(path: str) -> None:
@@ -38,10 +102,39 @@ def sync(path: str) -> None:
         os.close(descriptor)
 
 
-def move_into_place(staged: str, destination: str) -> None:
-    """Renames a staged file or directory to its final name and flushes the directory that holds it."""
-    os.rename(staged, destination)
+def move_into_place(staged: str, destination: str, old: Optional[str] = None) -> None:
+    """Renames a staged file or directory to its final name and flushes the directory that holds it.
+
+    Args:
+        staged: its name now.
+        destination: its final name.
+        old: where a directory of that name goes, if there is one. The two are exchanged in one step where the system
+            can; elsewhere the old one has this name for the moment in which the new one has none.
+    """
+    if old is None or not os.path.lexists(destination):
+        os.rename(staged, destination)
+    elif not _exchange(staged, destination):
+        os.rename(destination, old)
+        try:
+            os.rename(staged, destination)
+        except OSError:
+            os.rename(old, destination)
+            raise
+        os.rename(old, staged)
     sync(os.path.dirname(os.path.abspath(destination)))
+
+
+def _exchange(left: str, right: str) -> bool:
+    """Exchanges two names in one step; returns whether the system can."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_HERE, os.fsencode(left), _HERE, os.fsencode(right), _EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), right)
 
 
 def write_text(path: str, text: str) -> None:

@@ -30,7 +30,8 @@ def main() -> None:
         elif isinstance(result, int):
             sys.exit(result)
     except GraphMaskerError as error:
-        click.echo(f"graph-masker: {error}", err=True)
+        # A path may hold the end of a line.
+        click.echo("graph-masker: " + str(error).replace("\n", "\\n"), err=True)
         sys.exit(2)
     except click.exceptions.Abort:
         sys.exit(130)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import CONV, DENSE, SPEC, batches, plain_model_fn, read_all, run_config
-from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, checkpoint, fold_checkpoint
+from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, copying, fold_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_moving_averages_and_two_weights_in_one_scope(tmp_path):
 
 
 def test_groups_of_tensors_merge_into_one_checkpoint(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_GROUP_BYTES", 300)
+    monkeypatch.setattr(copying, "_GROUP_BYTES", 300)
     seen = []
     result = fold_checkpoint(trained, str(tmp_path / "many"), progress=lambda done, total: seen.append((done, total)))
     monkeypatch.undo()
@@ -117,14 +117,15 @@ def test_groups_of_tensors_merge_into_one_checkpoint(trained, tmp_path, monkeypa
     assert {name: value.tobytes() for name, value in many.items()} == {k: v.tobytes() for k, v in whole.items()}
     assert len(seen) > 2
     assert seen[-1][0] == seen[-1][1]
-    assert sum(name.startswith("model.ckpt-8.data") for name in os.listdir(str(tmp_path / "many"))) == len(seen)
+    files = sum(name.startswith("model.ckpt-8.data") for name in os.listdir(str(tmp_path / "many")))
+    assert len(seen) == files + len(many)
 
 
 def test_what_does_not_read_back_is_not_published(trained, tmp_path, monkeypatch):
-    original = checkpoint._write
+    original = copying._write
 
-    def flip(reader, names, incomplete, prefix, progress):
-        original(reader, names, incomplete, prefix, progress)
+    def flip(work, prefix):
+        original(work, prefix)
         # The file stays readable: it is written anew, with one value changed.
         with tf.Graph().as_default(), tf.Session() as session:
             values = read_all(prefix)
@@ -139,7 +140,7 @@ def test_what_does_not_read_back_is_not_published(trained, tmp_path, monkeypatch
                 )
             )
 
-    monkeypatch.setattr(checkpoint, "_write", flip)
+    monkeypatch.setattr(copying, "_write", flip)
     with pytest.raises(VerificationError, match="conv/kernel"):
         fold_checkpoint(trained, str(tmp_path / "folded"))
     assert os.listdir(str(tmp_path)) == []
@@ -149,10 +150,10 @@ def test_same_bits_tells_one_bit_apart():
     value = np.array([0.0, 1.5, np.nan], np.float32)
     other = value.copy()
     other[1] = np.nextafter(other[1], np.float32(2))
-    assert checkpoint.same_bits(value, value.copy())
-    assert not checkpoint.same_bits(value, other)
-    assert not checkpoint.same_bits(value, np.array([-0.0, 1.5, np.nan], np.float32))
-    assert not checkpoint.same_bits(value, value.astype(np.float64))
+    assert copying.same_bits(value, value.copy())
+    assert not copying.same_bits(value, other)
+    assert not copying.same_bits(value, np.array([-0.0, 1.5, np.nan], np.float32))
+    assert not copying.same_bits(value, value.astype(np.float64))
 
 
 def test_a_directory_without_a_state_file(trained, tmp_path):
@@ -214,14 +215,14 @@ def test_existing_and_impossible_destinations(trained, tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").write_text("x")
     prefix = os.path.join(trained, "model.ckpt-8")
-    for source, destination in [
-        (trained, "taken"),
-        (trained, "file"),
-        (prefix, "taken"),
-        (prefix, prefix),
-        (trained, trained),
+    for source, destination, message in [
+        (trained, "taken", "exists already; name a new destination, or replace it with --overwrite"),
+        (trained, "file", "exists already; name a new destination, or replace it with --overwrite"),
+        (prefix, "taken", "exists already, and is a folder; expected the prefix of a new checkpoint"),
+        (prefix, prefix, "expected something new, found the source itself"),
+        (trained, trained, "expected something new, found the source itself"),
     ]:
-        with pytest.raises(DestinationError, match="exists already; name a new destination or remove it"):
+        with pytest.raises(DestinationError, match=message):
             fold_checkpoint(source, os.path.join(str(tmp_path), destination))
     with pytest.raises(DestinationError, match="cannot be written"):
         fold_checkpoint(trained, str(tmp_path / "file" / "below"))

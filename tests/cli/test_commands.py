@@ -84,7 +84,10 @@ def test_fold_writes_a_directory(trained, tmp_path):
     assert "2 weights and 0 moving averages folded" in result.stdout
     again = _run("fold", folder / "model", tmp_path / "folded")
     assert again.returncode == 2
-    assert again.stderr == f"graph-masker: {tmp_path}/folded: exists already; name a new destination or remove it\n"
+    assert (
+        again.stderr
+        == f"graph-masker: {tmp_path}/folded: exists already; name a new destination, or replace it with --overwrite\n"
+    )
     assert sorted(os.listdir(str(tmp_path))) == ["folded"]
 
 
