@@ -74,9 +74,7 @@ class Decision:
         return structure.spread(self._cut.stays(structure.scores(scores, signed), signed), self.weight.shape)
 
 
-def decide(
-    weights: Sequence[Weight], max_sparsity: float = 1.0, progress: Optional[Progress] = None
-) -> List[Decision]:
+def decide(weights: Sequence[Weight], max_sparsity: float = 1.0, progress: Optional[Progress] = None) -> List[Decision]:
     """Decides what stays, as one mask update at the targets of the weights does.
 
     Args:

@@ -14,7 +14,7 @@ PIECE = 2**20
 
 def is_float(dtype: Any) -> bool:
     """Tells whether scores can be made of a type: float16, float32, float64 or TensorFlow's bfloat16."""
-    return dtype.name == "bfloat16" or dtype.kind == "f" and dtype.itemsize <= 8
+    return dtype.name == "bfloat16" or (dtype.kind == "f" and dtype.itemsize <= 8)
 
 
 def widened(values: Any) -> Any:
@@ -70,3 +70,22 @@ def pieces(values: Any) -> Iterator[Tuple[slice, Any]]:
 def all_finite(values: Any) -> bool:
     """Tells whether no entry is infinite or not a number."""
     return all(bool(np.isfinite(widened(part)).all()) for _, part in pieces(values.reshape(-1)))
+
+
+def zeroed(values: Any, stays: Any) -> Any:
+    """Returns values with zeros where they do not stay; these keep their signs, as those of a product with 0 do.
+
+    All others keep their bits, whatever they are.
+
+    Args:
+        values: float array.
+        stays: bool array of its shape.
+    """
+    result = np.array(values, order="C")
+    if result.size == 0:
+        return result
+    bits = result.reshape(-1).view(f"i{result.dtype.itemsize}")
+    flat = stays.reshape(-1)
+    for part, own in pieces(bits):
+        bits[part] = np.where(flat[part], own, own & np.iinfo(bits.dtype).min)
+    return result

@@ -1,0 +1,84 @@
+"""Constants of a frozen graph, changed on its protocol buffer."""
+
+from typing import Any, Callable, Mapping
+
+import tensorflow.compat.v1 as tf
+from google.protobuf import text_format
+
+from graph_masker.copying import same_bits
+from graph_masker.errors import VerificationError
+from graph_masker.graph_files import ConstantsReader, read_graph_def
+from graph_masker.wire import edited
+
+Edits = Mapping[str, Callable[[Any], Any]]
+
+# The number of `node` in a GraphDef.
+_NODE = 1
+
+
+def with_constants(path: str, graph_def: Any, edits: Edits) -> bytes:
+    """Returns the content of a frozen graph's file with other values in some constants.
+
+    Every other byte is as it was; of a text file, every other value.
+
+    Args:
+        path: of the file.
+        graph_def: what it holds.
+        edits: function by constant, from its values to new ones.
+    """
+    reader = ConstantsReader(path, graph_def)
+    if path.endswith(".pbtxt"):
+        new = tf.GraphDef()
+        new.CopyFrom(graph_def)
+        for node in new.node:
+            _edit(node, reader, edits)
+        return text_format.MessageToString(new).encode("utf-8")
+    names = {name.encode("utf-8") for name in edits}
+
+    def edit(content: bytes) -> bytes:
+        # Parsing each of some ten thousand nodes would take longer than all else.
+        if not any(name in content for name in names):
+            return content
+        node = tf.NodeDef.FromString(content)
+        return node.SerializeToString() if _edit(node, reader, edits) else content
+
+    with open(path, "rb") as stream:
+        return edited(stream.read(), [_NODE], edit)
+
+
+def _edit(node: Any, reader: ConstantsReader, edits: Edits) -> bool:
+    if node.op != "Const" or node.name not in edits:
+        return False
+    old = reader.tensor(node.name)
+    new = edits[node.name](old)
+    if same_bits(old, new):
+        return False
+    tensor = node.attr["value"].tensor
+    shape = tensor.tensor_shape
+    dtype = tensor.dtype
+    node.attr["value"].tensor.CopyFrom(type(tensor)(dtype=dtype, tensor_shape=shape, tensor_content=new.tobytes()))
+    return True
+
+
+def check_constants(path: str, graph_def: Any, edits: Edits) -> None:
+    """Rereads a file and compares every node with what it should be.
+
+    Args:
+        path: of the file that was written.
+        graph_def: the graph that it was made of.
+        edits: as for `with_constants`.
+
+    Raises:
+        VerificationError: it does not read back as it should.
+    """
+    found = read_graph_def(path)
+    old, new = ConstantsReader(path, graph_def), ConstantsReader(path, found)
+    names = {node.name for node in graph_def.node} & edits.keys()
+    for name in names:
+        if not same_bits(edits[name](old.tensor(name)), new.tensor(name)):
+            raise VerificationError(f"{path}: '{name}' does not read back as it was written; is the disk sound?")
+    for written, source in zip(found.node, graph_def.node):
+        if source.name in names:
+            written.attr["value"].CopyFrom(source.attr["value"])
+    if found != graph_def:
+        raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
