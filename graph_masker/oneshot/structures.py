@@ -144,7 +144,7 @@ class _Windows:
     def means(self, matrix: Any, signed: bool) -> Any:
         dtype = wide_type(matrix.dtype)
         sums, numbers = np.zeros(self._count, dtype), np.zeros(self._count, dtype)
-        for place, entries in self._by_place(matrix):
+        for place, _ in self._by_place(matrix):
             numbers[place] += 1
         if self._sides[0] * self._sides[1] <= max(1, sums.size):
             for place, entries in self._by_place(matrix):

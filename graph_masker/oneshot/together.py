@@ -30,8 +30,8 @@ class Member(NamedTuple):
 def cut_together(members: Sequence[Member], sparsity: float, signed: bool, bits: int) -> List[Cut]:
     """Cuts weights so that together they keep the best units, exactly as many as a sparsity asks for.
 
-    Of each weight at least its floor stays; if the floors are more than the sparsity allows, they alone. Of equal scores
-    the weight that comes first, then the index of the unit, comes first.
+    Of each weight at least its floor stays; if the floors are more than the sparsity allows, they alone. Of equal
+    scores the weight that comes first, then the index of the unit, comes first.
 
     Args:
         members: the weights.

@@ -32,15 +32,17 @@ def with_constants(path: str, graph_def: Any, edits: Edits) -> bytes:
         new.CopyFrom(graph_def)
         for node in new.node:
             _edit(node, reader, edits)
-        return text_format.MessageToString(new).encode("utf-8")
-    names = {name.encode("utf-8") for name in edits}
+        text: str = text_format.MessageToString(new)
+        return text.encode("utf-8")
+    beginnings = tuple(tf.NodeDef(name=name).SerializeToString() for name in edits)
 
     def edit(content: bytes) -> bytes:
-        # Parsing each of some ten thousand nodes would take longer than all else.
-        if not any(name in content for name in names):
+        # A node begins with its name; parsing each of some ten thousand would take longer than all else.
+        if content.startswith(b"\n") and not content.startswith(beginnings):
             return content
         node = tf.NodeDef.FromString(content)
-        return node.SerializeToString() if _edit(node, reader, edits) else content
+        new: bytes = node.SerializeToString() if _edit(node, reader, edits) else content
+        return new
 
     with open(path, "rb") as stream:
         return edited(stream.read(), [_NODE], edit)

@@ -70,8 +70,8 @@ def prune_model(
         )
     elif source.graph_path is None:
         raise SourceError(
-            f"{source.prefix}.meta: expected the graph of this checkpoint, which tells its weights, found no such file; "
-            "copy it from the training directory, or name one by --meta"
+            f"{source.prefix}.meta: expected the graph of this checkpoint, which tells what its weights are, found no "
+            "such file; copy it from the training directory, or name one by --meta"
         )
     else:
         work = _prune_saved_model if source.kind is Kind.SAVED_MODEL else _prune_checkpoint
