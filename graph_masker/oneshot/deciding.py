@@ -71,7 +71,7 @@ class Decision:
         if isinstance(structure, NOfM):
             return structure.select(scores, self.weight.pruning.target_sparsity, signed)[0]
         assert self._cut is not None, "units are cut"
-        return structure.spread(self._cut.stays(structure.scores(scores, signed), signed), self.weight.shape)
+        return structure.spread(self._cut.stays(_unit_scores(structure, scores, signed), signed), self.weight.shape)
 
 
 def decide(weights: Sequence[Weight], max_sparsity: float = 1.0, progress: Optional[Progress] = None) -> List[Decision]:
@@ -108,7 +108,7 @@ class _Deciding:
         if isinstance(structure, NOfM):
             score = structure.select(scores, weight.pruning.target_sparsity, weight.signed)[1]
             return Decision(weight, _threshold(weight, score, scores.dtype))
-        units = structure.scores(scores, weight.signed)
+        units = _unit_scores(structure, scores, weight.signed)
         cut = best(units, kept_entries(len(units), weight.pruning.target_sparsity), weight.signed)
         return _decision(weight, cut, scores.dtype)
 
@@ -120,7 +120,7 @@ class _Deciding:
             types[weight.name] = scores.dtype
             units = structure.count(weight.shape)
             floor = 1 if max_sparsity >= 1.0 else kept_entries(units, max_sparsity)
-            read = functools.partial(_unit_scores, weight, structure)
+            read = functools.partial(_read_units, weight, structure)
             members.append(Member(read, min(floor, units)))
         kinds = {(wide_type(types[weight.name]), weight.signed) for weight in group}
         if len(kinds) > 1:
@@ -148,8 +148,14 @@ class _Deciding:
         return scores
 
 
-def _unit_scores(weight: Weight, structure: Units) -> Any:
-    return structure.scores(weight.scores(), weight.signed)
+def _unit_scores(structure: Units, scores: Any, signed: bool) -> Any:
+    # Sums and squares that overflow are infinite, and rank as such, as they do in the graph.
+    with np.errstate(over="ignore", under="ignore"):
+        return structure.scores(scores, signed)
+
+
+def _read_units(weight: Weight, structure: Units) -> Any:
+    return _unit_scores(structure, weight.scores(), weight.signed)
 
 
 def _decision(weight: Weight, cut: Cut, dtype: Any) -> Decision:

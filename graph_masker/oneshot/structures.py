@@ -188,10 +188,11 @@ class Channels(Units):
 
     def scores(self, values: Any, signed: bool) -> Any:
         """See `Units`."""
-        seen = _seen(values, signed)
+        wide = widened(values)
+        own = np.array(wide) if signed else np.abs(wide)
         outputs = {axis + values.ndim for axis in self.output_axes}
         others = [axis for axis in range(values.ndim) if axis not in outputs]
-        return reduced(_squares(seen) if self.norm == "l2" else seen, others)
+        return reduced(_squares(own) if self.norm == "l2" else own, others)
 
     def count(self, shape: Sequence[int]) -> int:
         """See `Units`."""
@@ -209,15 +210,14 @@ class Channels(Units):
 
 
 def _seen(values: Any, signed: bool) -> Any:
-    """Returns scores of entries as kernels that add them see them, an array of its own."""
+    """Returns scores of entries as a kernel that adds them sees them, an array of its own."""
     wide = widened(values)
     return flushed(np.array(wide) if signed else np.abs(wide))
 
 
 def _squares(values: Any) -> Any:
     """Returns squares, those that are no normal float before they are rounded to one as zeros."""
-    with np.errstate(over="ignore", under="ignore"):
-        squares = values * values
+    squares = values * values
     smallest = np.finfo(values.dtype).tiny
     # The smallest normal float may have been rounded up to: a kernel takes that for tiny, too.
     at_edge = np.flatnonzero(squares.reshape(-1) == smallest)
@@ -229,8 +229,7 @@ def _squares(values: Any) -> Any:
 
 def _quotients(sums: Any, numbers: Any) -> Any:
     """Returns means, those that are no normal float before they are rounded to one as zeros."""
-    with np.errstate(over="ignore", under="ignore"):
-        means = sums / numbers
+    means = sums / numbers
     smallest = np.finfo(sums.dtype).tiny
     scale = sums.dtype.type(2.0) ** 60
     means[(np.abs(means) == smallest) & (np.abs(sums) * scale / numbers < smallest * scale)] = 0

@@ -35,8 +35,8 @@ def reduced(values: Any, axes: Sequence[int]) -> Any:
     """Returns the sums over some axes, a vector of all others in their order.
 
     Args:
-        values: float32 or float64 array, without denormals.
-        axes: from 0; at least one.
+        values: float32 or float64 array, which is written to.
+        axes: from 0.
     """
     shape, is_reduced = _runs(values.shape, axes)
     outputs = int(np.prod([size for size, gone in zip(shape, is_reduced) if not gone], dtype=np.int64))
@@ -45,6 +45,7 @@ def reduced(values: Any, axes: Sequence[int]) -> Any:
     runs = values.reshape(shape)
     if not any(is_reduced):
         return runs.reshape(-1)
+    flushed(runs)
     if is_reduced == [True, False]:
         return running(runs)
     if is_reduced == [True, False, True]:
