@@ -12,8 +12,9 @@ from graph_masker.wire import edited
 
 Edits = Mapping[str, Callable[[Any], Any]]
 
-# The number of `node` in a GraphDef.
-_NODE = 1
+# Numbers of fields: `node` of a GraphDef; `attr` of a NodeDef, `value` in that map, `tensor` of an AttrValue.
+_NODE = (1,)
+_TENSOR = (5, 2, 8)
 
 
 def with_constants(path: str, graph_def: Any, edits: Edits) -> bytes:
@@ -31,7 +32,9 @@ def with_constants(path: str, graph_def: Any, edits: Edits) -> bytes:
         new = tf.GraphDef()
         new.CopyFrom(graph_def)
         for node in new.node:
-            _edit(node, reader, edits)
+            if node.op == "Const" and node.name in edits:
+                tensor = node.attr["value"].tensor
+                tensor.CopyFrom(_edited(tensor, reader.tensor(node.name), edits[node.name]))
         text: str = text_format.MessageToString(new)
         return text.encode("utf-8")
     beginnings = tuple(tf.NodeDef(name=name).SerializeToString() for name in edits)
@@ -41,25 +44,23 @@ def with_constants(path: str, graph_def: Any, edits: Edits) -> bytes:
         if content.startswith(b"\n") and not content.startswith(beginnings):
             return content
         node = tf.NodeDef.FromString(content)
-        new: bytes = node.SerializeToString() if _edit(node, reader, edits) else content
-        return new
+        if node.op != "Const" or node.name not in edits:
+            return content
+        tensor = node.attr["value"].tensor
+        new = _edited(tensor, reader.tensor(node.name), edits[node.name])
+        serialised: bytes = new.SerializeToString()
+        return content if new is tensor else edited(content, _TENSOR, lambda _: serialised)
 
     with open(path, "rb") as stream:
-        return edited(stream.read(), [_NODE], edit)
+        return edited(stream.read(), _NODE, edit)
 
 
-def _edit(node: Any, reader: ConstantsReader, edits: Edits) -> bool:
-    if node.op != "Const" or node.name not in edits:
-        return False
-    old = reader.tensor(node.name)
-    new = edits[node.name](old)
+def _edited(tensor: Any, old: Any, edit: Callable[[Any], Any]) -> Any:
+    """Returns a TensorProto with new values; the same one where they are the old ones."""
+    new = edit(old)
     if same_bits(old, new):
-        return False
-    tensor = node.attr["value"].tensor
-    shape = tensor.tensor_shape
-    dtype = tensor.dtype
-    node.attr["value"].tensor.CopyFrom(type(tensor)(dtype=dtype, tensor_shape=shape, tensor_content=new.tobytes()))
-    return True
+        return tensor
+    return type(tensor)(dtype=tensor.dtype, tensor_shape=tensor.tensor_shape, tensor_content=new.tobytes())
 
 
 def check_constants(path: str, graph_def: Any, edits: Edits) -> None:
