@@ -1,5 +1,6 @@
 """prune_model: which kind of file it is, and where the pruned one goes."""
 
+import functools
 import os
 import shutil
 from typing import Any, Callable, Iterable, Optional, Sequence, Tuple
@@ -74,13 +75,21 @@ def prune_model(
             "such file; copy it from the training directory, or name one by --meta"
         )
     else:
-        work = _prune_saved_model if source.kind is Kind.SAVED_MODEL else _prune_checkpoint
+        # A graph that the user brought stays where it is.
+        checkpoint = functools.partial(_prune_checkpoint, with_graph=meta is None)
+        work = _prune_saved_model if source.kind is Kind.SAVED_MODEL else checkpoint
     meta_graph = read_graph(source, tags)
     return work(source, meta_graph, plan_one_shot(view_of(meta_graph), spec, rules), dst, overwrite, progress)
 
 
 def _prune_checkpoint(
-    source: Source, meta_graph: Any, plan: MaskPlan, dst: str, overwrite: bool, progress: Optional[Progress]
+    source: Source,
+    meta_graph: Any,
+    plan: MaskPlan,
+    dst: str,
+    overwrite: bool,
+    progress: Optional[Progress],
+    with_graph: bool,
 ) -> PruneResult:
     assert source.prefix is not None and source.graph_path is not None
     destination = check_checkpoint_destination(source, dst, overwrite)
@@ -89,7 +98,7 @@ def _prune_checkpoint(
     with destination.publishing() as prefix:
         changes = Changes(replacements=tensors.edits)
         copy_checkpoint(reader, changes, prefix, _part(progress, 1, 2), incomplete_tensors(meta_graph))
-        if not source.graph_path.endswith(".pbtxt"):
+        if with_graph:
             shutil.copyfile(source.graph_path, prefix + ".meta")
     return _result(destination.prefix, _data_files(destination.prefix), plan, tensors)
 
