@@ -76,8 +76,9 @@ def prune_model(
         )
     else:
         # A graph that the user brought stays where it is.
-        checkpoint = functools.partial(_prune_checkpoint, with_graph=meta is None)
-        work = _prune_saved_model if source.kind is Kind.SAVED_MODEL else checkpoint
+        work = functools.partial(_prune_checkpoint, with_graph=meta is None)
+        if source.kind is Kind.SAVED_MODEL:
+            work = _prune_saved_model
     meta_graph = read_graph(source, tags)
     return work(source, meta_graph, plan_one_shot(view_of(meta_graph), spec, rules), dst, overwrite, progress)
 

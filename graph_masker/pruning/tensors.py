@@ -135,8 +135,9 @@ class Tensors:
 
     def _stays(self, key: str, values: Optional[Any] = None) -> Any:
         """Returns which entries of a weight stay; given its values, they are not read again."""
-        if self._latest[0] == key:
-            return self._latest[1]
+        latest, stays = self._latest
+        if latest == key:
+            return stays
         decision = self._decisions[key]
         if criterion_of(self._sites[key]).contribution is not None:
             stays = decision.stays(decision.weight.scores())
