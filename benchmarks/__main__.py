@@ -17,6 +17,7 @@ from graph_masker.report import console
 GROUPS = {
     "rewriting": "What masking adds to building a training graph",
     "engine": "What masks and their updates cost while training",
+    "streaming": "What fold costs beside a plain copy",
 }
 
 

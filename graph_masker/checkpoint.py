@@ -1,7 +1,7 @@
 """fold_checkpoint: a masked checkpoint becomes a plain one, with the original model's names."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -10,8 +10,11 @@ from graph_masker.copying import Changes, Progress, copy_checkpoint
 from graph_masker.destination import check_checkpoint_destination
 from graph_masker.errors import SourceError
 from graph_masker.graph_files import read_meta_graph
-from graph_masker.masks import find_masks
-from graph_masker.source import CheckpointReader, Kind, find_source, incomplete_tensors
+from graph_masker.masks import MaskNames, find_masks
+from graph_masker.source import CheckpointReader, Kind, find_source
+
+# Entries.
+_PIECE = 2**16
 
 
 @dataclass(frozen=True)
@@ -70,20 +73,38 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None, ove
     names = find_masks(reader, _collections(meta_graph))
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
-    parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
-    weights = tuple(_folded(reader, mask, weight) for mask, weight in sorted(names.masks.items()))
-    changes = Changes(dropped=names.state, products=names.mask_of)
+    counts = _Counts(reader.prefix, names)
+    changes = Changes(dropped=names.state, products=names.mask_of, seen=counts.add)
     with destination.publishing() as prefix:
-        copy_checkpoint(reader, changes, prefix, progress, parts)
-    return FoldResult(destination.prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
+        copy_checkpoint(reader, changes, prefix, progress)
+    return FoldResult(destination.prefix, counts.weights(), tuple(sorted(names.copies)), tuple(sorted(names.state)))
 
 
-def _folded(reader: CheckpointReader, mask: str, weight: str) -> FoldedWeight:
-    values = reader.tensor(mask)
-    kept = np.count_nonzero(values)
-    if np.count_nonzero(values == 1) != kept:
-        raise SourceError(f"{reader.prefix}: expected zeros and ones in '{mask}', found others")
-    return FoldedWeight(weight, values.size, values.size - kept)
+class _Counts:
+    """Counts entries and zeros of masks as they are seen."""
+
+    def __init__(self, prefix: str, names: MaskNames) -> None:
+        self._prefix, self._names = prefix, names
+        self._found: Dict[str, List[Tuple[int, int]]] = {weight: [] for weight in names.masks.values()}
+
+    def add(self, key: str, mask: np.ndarray) -> None:
+        """Counts those of a mask, or of a part of one; others than zeros and ones are an error."""
+        # In pieces: the truths of a comparison need memory, too.
+        values = mask.ravel()
+        pieces = [values[start : start + _PIECE] for start in range(0, values.size, _PIECE)]
+        zeros = sum(int(np.count_nonzero(piece == 0)) for piece in pieces)
+        if zeros + sum(int(np.count_nonzero(piece == 1)) for piece in pieces) != values.size:
+            name = self._names.mask_of[key]
+            raise SourceError(f"{self._prefix}: expected zeros and ones in '{name}', found others")
+        if key in self._found:
+            self._found[key].append((values.size, zeros))
+
+    def weights(self) -> Tuple[FoldedWeight, ...]:
+        """Returns what was counted, one record per weight."""
+        return tuple(
+            FoldedWeight(weight, sum(size for size, _ in found), sum(zeros for _, zeros in found))
+            for weight, found in sorted(self._found.items())
+        )
 
 
 def _collections(meta_graph: Any) -> Dict[str, str]:

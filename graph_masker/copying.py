@@ -1,25 +1,54 @@
 """Streams a checkpoint into another: tensors copied, multiplied, replaced, added or dropped; then checks what it wrote.
 
-Tensors go from file to file through TensorFlow's own restore and save ops, a group at a time, so that memory
-stays bounded whatever the checkpoint's size. The graphs used are ours; nothing of the model's is run.
+What stays as it is goes from file to file as bytes, in its order and its shard. What changes is computed and saved by
+TensorFlow, a batch at a time, in graphs of ours: nothing of the model's is run. That gives checksums; the bytes then go
+to where the old ones were. Memory does not depend on the checkpoint's size.
 """
 
+import contextlib
 import errno
+import itertools
+import os
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    IO,
+    AbstractSet,
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from graph_masker import files
+from graph_masker.bundle import Tensor, data_path, index_of, read_index, slices_of, write_index
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.source import CheckpointReader, damaged, one_line, reason
+from graph_masker.source import CheckpointReader, damaged, reason
 
-_GROUP_BYTES = 256 * 2**20
+# Of what is computed at once: each needs its mask, too.
+_BATCH_BYTES = 16 * 2**20
+# Batches that are computed at a time.
+_THREADS = 2
+# Between two calls of `progress`.
+_STRIDE = 64 * 2**20
 
 # Called with bytes done and bytes in all.
 Progress = Callable[[int, int], None]
-# Parts that a checkpoint holds of tensors of which it does not hold all.
-Parts = Mapping[str, Sequence[str]]
 
 
 class Addition(NamedTuple):
@@ -37,22 +66,21 @@ class Changes:
     Attributes:
         dropped: keys that the new checkpoint does not have.
         products: mask by key: the key's values become TensorFlow's own product of mask and values.
-        replacements: function by key: it gets the key's values and returns new ones of the same dtype and shape.
+        seen: called with each key of `products` and the values of its mask, or of a part of both; in any thread.
+        replacements: function by key: it gets the key's values and returns new ones of the same dtype and shape; in any
+            thread, and again for each part where the source holds parts.
         additions: new tensors by key.
     """
 
     dropped: AbstractSet[str] = frozenset()
     products: Mapping[str, str] = field(default_factory=dict)
+    seen: Callable[[str, np.ndarray], None] = lambda key, mask: None
     replacements: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
     additions: Mapping[str, Addition] = field(default_factory=dict)
 
 
 def copy_checkpoint(
-    reader: CheckpointReader,
-    changes: Changes,
-    prefix: str,
-    progress: Optional[Progress] = None,
-    parts: Optional[Parts] = None,
+    reader: CheckpointReader, changes: Changes, prefix: str, progress: Optional[Progress] = None
 ) -> None:
     """Writes a checkpoint with these changes, and checks that it reads back as it should.
 
@@ -61,151 +89,316 @@ def copy_checkpoint(
         changes: what differs from it.
         prefix: of the new checkpoint, in a folder of its own (see `CheckpointDestination.publishing`).
         progress: called with bytes done, and bytes in all, while writing and while checking.
-        parts: what the source holds of tensors of which it does not hold all.
 
     Raises:
         SourceError: the source is damaged.
         OSError: the files cannot be written; `publishing` makes it a `DestinationError`.
         VerificationError: they do not read back as they should.
     """
-    kept = [name for name in reader.names() if name not in changes.dropped]
-    sizes = {name: _bytes(reader.shape(name), reader.dtype(name)) for name in kept}
-    sizes.update({name: _bytes(new.shape, new.dtype) for name, new in changes.additions.items()})
-    work = _Work(reader, changes, parts or {}, sizes, _Counter(2 * sum(sizes.values()), progress))
-    _write(work, prefix)
-    _check_written(work, prefix)
+    copy = _Copy(reader, changes, prefix, progress)
+    # What is written is flushed to the disk while more is written, and while it is read again.
+    with ThreadPoolExecutor(1) as background:
+        flushes = copy.write(background)
+        copy.check()
+        for flush in flushes:
+            flush.result()
 
 
-class _Counter:
-    """Adds up what is done."""
+class _Run(NamedTuple):
+    """Bytes of the source that are copied as they are, and the keys of the entries that point into them."""
 
-    def __init__(self, total: int, progress: Optional[Progress]) -> None:
-        self._done, self._total, self._progress = 0, total, progress
+    shard: int
+    start: int
+    end: int
+    keys: List[bytes]
 
-    def add(self, count: int) -> None:
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+class _Value(NamedTuple):
+    """A tensor, or a part of one, that is computed; or that is read by TensorFlow because nobody else can."""
+
+    tensor: Tensor
+    size: int
+
+
+_Segment = Union[_Run, _Value]
+_Result = TypeVar("_Result")
+
+
+class _Copy:
+    """One copy of a checkpoint."""
+
+    def __init__(self, reader: CheckpointReader, changes: Changes, prefix: str, progress: Optional[Progress]) -> None:
+        self._reader, self._changes, self._prefix, self._progress = reader, changes, prefix, progress
+        # Of the source; None for a checkpoint of the first format.
+        self._index = read_index(reader.prefix)
+        self._header: Any = None if self._index is None else self._index.header
+        self._kept = set(reader.names()) - changes.dropped
+        self._shards = self._planned()
+        self._entries: Dict[bytes, Any] = {}
+        self._pieces, self._large = itertools.count(), threading.Lock()
+        self._done, self._total = 0, 2 * sum(segment.size for shard in self._shards for segment in shard)
+
+    def write(self, background: ThreadPoolExecutor) -> "List[Future[None]]":
+        """Writes all files; returns the flushes of the shards, which are under way."""
+        flushes = []
+        for shard, segments in enumerate(self._shards):
+            path = data_path(self._prefix, shard, len(self._shards))
+            with open(path, "wb", buffering=0) as out:
+                for batch, piece in _ahead(self._computed, _batches(segments)):
+                    self._append(batch, piece, shard, out)
+            flushes.append(background.submit(files.sync, path))
+        if self._index is not None:
+            # Those of tensors in parts have no bytes: they say which parts there are.
+            kept = {key for key, tensor in self._index.tensors.items() if tensor.name in self._kept}
+            self._entries.update(
+                {key: entry for key, entry in self._index.entries.items() if entry.slices and key in kept}
+            )
+        header = type(self._header)()
+        header.CopyFrom(self._header)
+        header.num_shards = len(self._shards)
+        write_index(self._prefix, index_of(header, self._entries))
+        return flushes
+
+    def check(self) -> None:
+        """Rereads what was written: the index as it was written, and bytes of the checksums in it."""
+        name = os.path.basename(self._prefix)
+        try:
+            written = CheckpointReader(self._prefix)
+            found = read_index(self._prefix)
+        except SourceError as error:
+            raise VerificationError(
+                f"{name}: does not read back as it was written ({error}); is the disk sound?"
+            ) from error
+        added = self._changes.additions
+        expected = {key: (self._reader.shape(key), self._reader.dtype(key)) for key in self._kept}
+        expected.update({key: (tuple(new.shape), new.dtype) for key, new in added.items()})
+        if {key: (written.shape(key), written.dtype(key)) for key in written.names()} != expected:
+            raise VerificationError(f"{name}: expected {len(expected)} tensors, found others ({len(written.names())})")
+        if found is None or found.entries != self._entries:
+            raise VerificationError(f"{name}.index: does not read back as it was written; is the disk sound?")
+        segments = [_Value(found.tensors[key], entry.size) for key, entry in found.stored()]
+        for batch, _ in _ahead(lambda batch: self._check_batch(written, batch), _batches(segments)):
+            self._advance(sum(segment.size for segment in batch))
+
+    def _check_batch(self, written: CheckpointReader, batch: Sequence[_Segment]) -> None:
+        tensors = [segment.tensor for segment in batch if isinstance(segment, _Value)]
+        try:
+            written.check(tensors)
+        except SourceError:
+            self._blame(written, tensors)
+            raise
+
+    def _blame(self, written: CheckpointReader, tensors: Sequence[Tensor]) -> None:
+        """Finds out which tensor does not read back, and whether it is the source that is damaged."""
+        for tensor in tensors:
+            try:
+                written.check([tensor])
+            except SourceError as error:
+                if tensor.name not in self._changes.additions:
+                    self._reader.check([tensor])
+                raise VerificationError(
+                    f"{os.path.basename(self._prefix)}: '{tensor.name}' does not read back as it was written; "
+                    "is the disk sound?"
+                ) from error
+
+    def _planned(self) -> List[List[_Segment]]:
+        """Returns what each shard of the new checkpoint consists of, in order."""
+        reader, index = self._reader, self._index
+        shards: Dict[int, List[_Segment]] = {}
+        if index is None:
+            whole = [Tensor(name) for name in sorted(self._kept)]
+            shards[0] = [
+                _Value(tensor, _bytes(reader.shape(tensor.name), reader.dtype(tensor.name))) for tensor in whole
+            ]
+        else:
+            for key, entry in index.stored():
+                tensor = index.tensors[key]
+                if tensor.name not in self._kept:
+                    continue
+                segments = shards.setdefault(entry.shard_id, [])
+                if tensor.name in self._changes.products or tensor.name in self._changes.replacements:
+                    segments.append(_Value(tensor, entry.size))
+                else:
+                    _extend(segments, key, entry)
+        planned = [shards[shard] for shard in sorted(shards)] or [[]]
+        planned[-1] += [
+            _Value(Tensor(name), _bytes(new.shape, new.dtype)) for name, new in self._changes.additions.items()
+        ]
+        return planned
+
+    def _append(self, batch: Sequence[_Segment], piece: Optional[str], shard: int, out: IO[bytes]) -> None:
+        """Appends segments to a shard, those that are computed from a piece."""
+        computed = {} if piece is None else self._entries_of(piece)
+        for segment in batch:
+            position = out.tell()
+            if isinstance(segment, _Run):
+                assert self._index is not None
+                with self._shard_of_source(segment.shard) as source:
+                    self._transfer(source, out, segment.start, segment.size)
+                for key in segment.keys:
+                    entry = self._index.entries[key]
+                    self._add(key, entry, shard, position + entry.offset - segment.start)
+            else:
+                assert piece is not None
+                key, entry = computed[segment.tensor]
+                with open(data_path(piece, 0, 1), "rb") as source:
+                    self._transfer(source, out, entry.offset, entry.size)
+                self._add(key, entry, shard, position)
+        if piece is not None:
+            os.unlink(piece + ".index")
+            os.unlink(data_path(piece, 0, 1))
+
+    def _entries_of(self, piece: str) -> Dict[Tensor, Tuple[bytes, Any]]:
+        index = read_index(piece)
+        assert index is not None
+        if self._header is None:
+            self._header = index.header
+        return {index.tensors[key]: (key, entry) for key, entry in index.stored()}
+
+    def _shard_of_source(self, shard: int) -> IO[bytes]:
+        try:
+            return open(data_path(self._reader.prefix, shard, self._header.num_shards), "rb")
+        except OSError as error:
+            raise damaged(self._reader.prefix, error) from error
+
+    def _add(self, key: bytes, entry: Any, shard: int, offset: int) -> None:
+        self._entries[key] = new = type(entry)()
+        new.CopyFrom(entry)
+        new.shard_id, new.offset = shard, offset
+
+    def _transfer(self, source: IO[bytes], out: IO[bytes], start: int, size: int) -> None:
+        """Appends bytes of one file to another, without a way through this process."""
+        end = start + size
+        while start < end:
+            done = os.sendfile(out.fileno(), source.fileno(), start, min(_STRIDE, end - start))
+            if done == 0:
+                raise damaged(self._reader.prefix, EOFError(f"{source.name} ends too early"))
+            start += done
+            self._advance(done)
+
+    def _computed(self, batch: Sequence[_Segment]) -> Optional[str]:
+        """Saves the values of a batch as a small checkpoint of their own; returns its prefix."""
+        values = [segment for segment in batch if isinstance(segment, _Value)]
+        if not values:
+            return None
+        piece = os.path.join(os.path.dirname(self._prefix), f".piece-{next(self._pieces)}")
+        try:
+            with contextlib.ExitStack() as stack:
+                # Of these, memory has room for one.
+                if sum(value.size for value in values) > _BATCH_BYTES:
+                    stack.enter_context(self._large)
+                self._save([value.tensor for value in values], piece)
+        except tf.errors.OpError as error:
+            # An OutOfRangeError means a source that ends too early, or a file that may not grow as large as it should.
+            if error.op is not None and error.op.type == "RestoreV2":
+                raise damaged(self._reader.prefix, error) from error
+            raise OSError(errno.EIO, reason(error)) from error
+        return piece
+
+    def _save(self, values: Sequence[Tensor], prefix: str) -> None:
+        products, replacements, additions = self._changes.products, self._changes.replacements, self._changes.additions
+        with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_local()) as session:
+            read = {item: item for item in values if item.name not in additions and item.name not in replacements}
+            masks = {item: Tensor(products[item.name], item.part) for item in read if item.name in products}
+            restored = self._restored({*read, *masks.values()})
+            tensors, feeds = [], {}
+            for item in values:
+                if item.name in additions:
+                    new = additions[item.name]
+                    tensors.append(tf.fill(new.shape, tf.cast(new.fill, new.dtype)))
+                elif item.name in replacements:
+                    value = self._replaced(item, session)
+                    tensors.append(tf.placeholder(self._reader.dtype(item.name), value.shape))
+                    feeds[tensors[-1]] = value
+                elif item in masks:
+                    # The very product of the masked graph, so that the folded weights are its bits.
+                    tensors.append(tf.multiply(restored[masks[item]], restored[item]))
+                else:
+                    tensors.append(restored[item])
+            names, parts = zip(*values)
+            saved = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=parts, tensors=tensors)
+            _, seen = session.run([saved, [restored[mask] for mask in masks.values()]], feeds)
+        for item, mask in zip(masks, seen):
+            self._changes.seen(item.name, mask)
+
+    def _replaced(self, item: Tensor, session: tf.Session) -> np.ndarray:
+        """Returns what takes the place of a tensor or of a part of it."""
+        (whole,) = self._restored([Tensor(item.name)]).values()
+        old = session.run(whole)
+        new = self._changes.replacements[item.name](old)
+        if (new.shape, new.dtype) != (old.shape, old.dtype):
+            raise VerificationError(
+                f"'{item.name}': expected new values {old.shape} of type {old.dtype}, found {new.shape}, {new.dtype}"
+            )
+        return new[slices_of(item.part)]
+
+    def _restored(self, wanted: Iterable[Tensor]) -> Dict[Tensor, Any]:
+        """Returns tensors of the default graph that read the source."""
+        items = list(wanted)
+        if not items:
+            return {}
+        names, parts = zip(*items)
+        types = [self._reader.dtype(name) for name in names]
+        restored = tf.raw_ops.RestoreV2(
+            prefix=self._reader.prefix, tensor_names=names, shape_and_slices=parts, dtypes=types
+        )
+        return dict(zip(items, restored))
+
+    def _advance(self, count: int) -> None:
         self._done += count
         if self._progress is not None:
             self._progress(self._done, self._total)
 
 
-class _Work(NamedTuple):
-    """One copy: `sizes` has the bytes of every key of the new checkpoint."""
-
-    reader: CheckpointReader
-    changes: Changes
-    parts: Parts
-    sizes: Mapping[str, int]
-    counter: _Counter
-
-
-def _bytes(shape: Tuple[int, ...], dtype: Any) -> int:
+def _bytes(shape: Sequence[int], dtype: Any) -> int:
     return int(np.prod(shape, dtype=np.int64)) * max(1, dtype.size or 1)
 
 
-def _groups(sizes: Mapping[str, int]) -> Iterator[List[str]]:
-    group: List[str] = []
+def _extend(segments: List[_Segment], key: bytes, entry: Any) -> None:
+    """Adds an entry to the last run if its bytes touch those of the run, and else begins another."""
+    last = segments[-1] if segments else None
+    end = entry.offset + entry.size
+    if isinstance(last, _Run) and entry.offset <= last.end:
+        segments[-1] = last._replace(end=max(end, last.end), keys=[*last.keys, key])
+    else:
+        segments.append(_Run(entry.shard_id, entry.offset, end, [key]))
+
+
+def _ahead(
+    function: Callable[[List[_Segment]], _Result], batches: Iterable[List[_Segment]]
+) -> Iterator[Tuple[List[_Segment], _Result]]:
+    """Yields batches and what a function returns for them, while it works on the next ones."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: Deque[Tuple[List[_Segment], Future[_Result]]] = deque()
+        for batch in batches:
+            waiting.append((batch, pool.submit(function, batch)))
+            if len(waiting) > _THREADS:
+                batch, future = waiting.popleft()
+                yield batch, future.result()
+        for batch, future in waiting:
+            yield batch, future.result()
+
+
+def _batches(segments: Sequence[_Segment]) -> Iterator[List[_Segment]]:
+    batch: List[_Segment] = []
     size = 0
-    for name, count in sizes.items():
-        if group and size + count > _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(name)
+    for segment in segments:
+        count = segment.size if isinstance(segment, _Value) else 0
+        if batch and size + count > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(segment)
         size += count
-    yield group
-
-
-def _write(work: _Work, prefix: str) -> None:
-    groups = list(_groups(work.sizes))
-    pieces = [f"{prefix}.part-{number}" for number in range(len(groups))] if len(groups) > 1 else [prefix]
-    try:
-        for group, piece in zip(groups, pieces):
-            _write_group(work, group, piece)
-            work.counter.add(sum(work.sizes[name] for name in group))
-        if len(pieces) > 1:
-            with tf.Graph().as_default(), tf.Session(config=_local()) as session:
-                session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=pieces, destination_prefix=prefix))
-    except tf.errors.OpError as error:
-        source = work.reader.prefix
-        if "sufficient slices" in str(error):
-            raise SourceError(
-                f"{source}: expected whole tensors, found parts ({one_line(error)}); put the .meta file, which "
-                "lists them, beside the checkpoint"
-            ) from error
-        # An OutOfRangeError means a source that ends too early, or a file that may not grow as large as it should.
-        if error.op is not None and error.op.type == "RestoreV2":
-            raise damaged(source, error) from error
-        raise OSError(errno.EIO, reason(error)) from error
-
-
-def _write_group(work: _Work, group: Sequence[str], prefix: str) -> None:
-    saved = [(name, part) for name in group for part in work.parts.get(name, [""])]
-    with tf.Graph().as_default(), tf.device("/cpu:0"):
-        values = _restored(work, [item for item in saved if item[0] not in work.changes.additions])
-        for name in work.changes.additions.keys() & set(group):
-            new = work.changes.additions[name]
-            values[name, ""] = tf.fill(new.shape, tf.cast(new.fill, new.dtype))
-        keys, parts = zip(*saved)
-        tensors = [values[item] for item in saved]
-        save = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(keys), shape_and_slices=list(parts), tensors=tensors)
-        with tf.Session(config=_local()) as session:
-            session.run(save)
-
-
-def _restored(work: _Work, wanted: Sequence[Tuple[str, str]]) -> Dict[Tuple[str, str], Any]:
-    """Returns the new values of keys and parts of the source, as tensors of the default graph."""
-    products, replacements = work.changes.products, work.changes.replacements
-    masks = sorted({products[name] for name, _ in wanted if name in products})
-    read = [*wanted, *((mask, "") for mask in masks)]
-    if not read:
-        return {}
-    keys, parts = zip(*read)
-    types = [work.reader.dtype(key) for key in keys]
-    restored = tf.raw_ops.RestoreV2(
-        prefix=work.reader.prefix, tensor_names=list(keys), shape_and_slices=list(parts), dtypes=types
-    )
-    values = dict(zip(read, restored))
-    new = {}
-    for key, part in wanted:
-        value = values[key, part]
-        if key in products:
-            # The very product of the masked graph, so that the folded weights are its bits.
-            value = tf.multiply(values[products[key], ""], value)
-        elif key in replacements:
-            value = tf.ensure_shape(tf.py_func(replacements[key], [value], value.dtype), work.reader.shape(key))
-        new[key, part] = value
-    return new
+    yield batch
 
 
 def _local() -> tf.ConfigProto:
-    return tf.ConfigProto(device_count={"GPU": 0})
-
-
-def _check_written(work: _Work, prefix: str) -> None:
-    """Rereads what was written and compares every tensor with what it should be, bit for bit."""
-    reader, changes, written = work.reader, work.changes, CheckpointReader(prefix)
-    if set(written.names()) != work.sizes.keys():
-        raise VerificationError(f"{prefix}: expected {len(work.sizes)} tensors, found {len(written.names())}")
-    for name, size in work.sizes.items():
-        for part in work.parts.get(name, [""]):
-            found = written.part(name, part) if part else written.tensor(name)
-            if name in changes.additions:
-                new = changes.additions[name]
-                expected = np.full(new.shape, new.fill, new.dtype.as_numpy_dtype)
-            else:
-                expected = reader.part(name, part) if part else reader.tensor(name)
-            if name in changes.products:
-                expected = reader.tensor(changes.products[name]) * expected
-            elif name in changes.replacements:
-                expected = changes.replacements[name](expected)
-            if not same_bits(expected, found):
-                raise VerificationError(f"{prefix}: '{name}' does not read back as it was written; is the disk sound?")
-        work.counter.add(size)
-
-
-def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
-    """Tells whether two arrays have the same type, shape and bits. NaNs compare by their bits."""
-    if left.dtype != right.dtype or left.shape != right.shape:
-        return False
-    if left.dtype == object:
-        return bool(np.array_equal(left, right))
-    return bool(left.tobytes() == right.tobytes())
+    config = tf.ConfigProto(device_count={"GPU": 0})
+    # Folding constants would make those of masks before they are saved.
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
+    return config

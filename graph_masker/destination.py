@@ -11,6 +11,7 @@ from graph_masker.errors import DestinationError
 from graph_masker.source import Source
 
 _CHECKPOINT_FILE = re.compile(r"checkpoint|.+\.(index|meta|data-\d{5}-of-\d{5})", re.DOTALL)
+_DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _FILE_OF_PREFIX = re.compile(r"(\.(index|meta|data-\d{5}-of-\d{5}))?")
 
 
@@ -26,18 +27,9 @@ def check_destination(src: str, dst: str, overwrite: bool, is_replaceable: Calla
     Raises:
         DestinationError: says why not.
     """
-    if not dst:
-        raise DestinationError("DST: expected the name of something new, found an empty one")
-    try:
-        unusable = "\0" in dst or re.search(r"[*?[\\]", dst.encode("utf-8").decode())
-    except UnicodeEncodeError:
-        unusable = True
-    if unusable:
-        raise DestinationError(
-            rf"{dst!r}: expected a path in UTF-8 without * ? [ \, which TensorFlow takes for patterns; choose another"
-        )
+    _check_name(dst)
     real_src, real_dst = os.path.realpath(src), _real(dst)
-    if real_src == real_dst or (os.path.exists(dst) and os.path.samefile(src, dst)):
+    if real_src == real_dst or (os.path.exists(src) and os.path.exists(dst) and os.path.samefile(src, dst)):
         raise DestinationError(f"{dst}: expected something new, found the source itself ({src}); choose another")
     if _is_inside(real_dst, real_src):
         raise DestinationError(f"{dst}: is inside the source ({src}), which is not written to; choose another")
@@ -55,6 +47,19 @@ def check_destination(src: str, dst: str, overwrite: bool, is_replaceable: Calla
         raise DestinationError(f"{dst}: cannot be written: {parent} is not a folder")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise DestinationError(f"{dst}: cannot be written: {parent} may not be written to")
+
+
+def _check_name(dst: str) -> None:
+    if not dst:
+        raise DestinationError("DST: expected the name of something new, found an empty one")
+    try:
+        unusable = "\0" in dst or re.search(r"[*?[\\]", dst.encode("utf-8").decode())
+    except UnicodeEncodeError:
+        unusable = True
+    if unusable:
+        raise DestinationError(
+            rf"{dst!r}: expected a path in UTF-8 without * ? [ \, which TensorFlow takes for patterns; choose another"
+        )
 
 
 def _real(path: str) -> str:
@@ -166,22 +171,21 @@ def check_checkpoint_destination(source: Source, dst: str, overwrite: bool) -> C
         DestinationError: see `check_destination`.
     """
     assert source.prefix is not None
+    _check_name(dst)
     if os.path.isdir(source.path):
         check_destination(source.path, dst, overwrite, _holds_checkpoints)
         dst = dst.rstrip(os.sep)
         return CheckpointDestination(dst, os.path.join(dst, os.path.basename(source.prefix)), True)
-    if dst and not os.path.basename(dst):
+    if not os.path.basename(dst):
         raise DestinationError(f"{dst}: expected the prefix of a new checkpoint, such as {dst}model.ckpt-0")
     if os.path.isdir(dst):
         raise DestinationError(
             f"{dst}: exists already, and is a folder; expected the prefix of a new checkpoint, such as "
             + os.path.join(dst, os.path.basename(source.prefix))
         )
-    own = _files_of(source.prefix)
-    for item in _files_of(dst) or [os.path.basename(dst) + ".index"]:
-        path = os.path.join(os.path.dirname(dst), item)
-        for source_item in own:
-            check_destination(
-                os.path.join(os.path.dirname(source.prefix), source_item), path, overwrite, os.path.isfile
-            )
+    name = os.path.basename(dst)
+    # Data without an index is what a killed run has left, of this command or of TensorFlow.
+    taken = [item[len(name) :] for item in _files_of(dst) if not _DATA.search(item)]
+    for suffix in taken or [".index"]:
+        check_destination(source.prefix + suffix, dst + suffix, overwrite, os.path.isfile)
     return CheckpointDestination(dst, dst, False)

@@ -120,7 +120,6 @@ def move_into_place(staged: str, destination: str, old: Optional[str] = None) ->
         except OSError:
             os.rename(old, destination)
             raise
-        os.rename(old, staged)
     sync(os.path.dirname(os.path.abspath(destination)))
 
 

@@ -3,7 +3,7 @@
 import enum
 import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -66,6 +66,7 @@ def find_source(path: str) -> Source:
             f"{path}: expected a checkpoint's prefix or directory, a .meta file, a SavedModel or a frozen graph's .pb, "
             f"found {f'no file {prefix}.index' if is_folder_there else 'no such folder'}"
         )
+    _check_readable(prefix)
     if not os.path.isfile(prefix + ".index"):
         CheckpointReader(prefix)  # Any file could be one of the first format: only reading it tells.
     graph_path: Optional[str] = prefix + ".meta"
@@ -81,6 +82,15 @@ def _saved_model_in(path: str) -> Optional[str]:
         return path
     found = [os.path.join(path, name) for name in names if os.path.isfile(os.path.join(path, name))]
     return found[0] if found else None
+
+
+def _check_readable(prefix: str) -> None:
+    """Says which of a checkpoint's files may not be read: TensorFlow would take them for damaged."""
+    folder, name = os.path.split(os.path.abspath(prefix))
+    names = [item for item in os.listdir(folder) if item == name or _SUFFIX.sub("", item) == name]
+    for path in (os.path.join(folder, item) for item in sorted(names)):
+        if os.path.isfile(path) and not os.access(path, os.R_OK):
+            raise SourceError(f"{path}: cannot be read: Permission denied")
 
 
 def _newest_meta(directory: str) -> Optional[str]:
@@ -148,9 +158,9 @@ class CheckpointReader:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        if re.search(r"[*?[]", prefix):
+        if re.search(r"[*?[\\]", prefix):
             raise SourceError(
-                f"{prefix}: expected a path without * ? [, which TensorFlow takes for patterns; rename the folder"
+                f"{prefix}: expected a path without * ? [ \\, which TensorFlow takes for patterns; rename the folder"
             )
         with _trouble(prefix):
             self._reader = tf.train.load_checkpoint(prefix)
@@ -183,6 +193,15 @@ class CheckpointReader:
             )
             with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
                 return np.asarray(session.run(value))
+
+    def check(self, tensors: Sequence[Tuple[str, str]]) -> None:
+        """Reads tensors, or parts of them, so that their checksums are checked, and forgets them."""
+        names, parts = zip(*tensors)
+        types = [self._types[name] for name in names]
+        with _trouble(self.prefix), tf.Graph().as_default(), tf.device("/cpu:0"):
+            values = tf.raw_ops.RestoreV2(prefix=self.prefix, tensor_names=names, shape_and_slices=parts, dtypes=types)
+            with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+                session.run(values[0].op)
 
 
 class _trouble:

@@ -14,7 +14,7 @@ PIECE = 2**20
 
 def is_float(dtype: np.dtype) -> bool:
     """Tells whether scores can be made of a type: float16, float32, float64 or TensorFlow's bfloat16."""
-    return dtype.name == "bfloat16" or (dtype.kind == "f" and dtype.itemsize <= 8)
+    return str(dtype) in ("float16", "bfloat16", "float32", "float64")
 
 
 def widened(values: Any) -> Any:

@@ -5,7 +5,6 @@ from typing import Any, Callable, Mapping
 import tensorflow.compat.v1 as tf
 from google.protobuf import text_format
 
-from graph_masker.copying import same_bits
 from graph_masker.errors import VerificationError
 from graph_masker.graph_files import ConstantsReader, read_graph_def
 from graph_masker.wire import edited
@@ -58,7 +57,7 @@ def with_constants(path: str, graph_def: Any, edits: Edits) -> bytes:
 def _edited(tensor: Any, old: Any, edit: Callable[[Any], Any]) -> Any:
     """Returns a TensorProto with new values; the same one where they are the old ones."""
     new = edit(old)
-    if same_bits(old, new):
+    if new.tobytes() == old.tobytes():
         return tensor
     return type(tensor)(dtype=tensor.dtype, tensor_shape=tensor.tensor_shape, tensor_content=new.tobytes())
 
@@ -78,7 +77,7 @@ def check_constants(path: str, graph_def: Any, edits: Edits) -> None:
     old, new = ConstantsReader(path, graph_def), ConstantsReader(path, found)
     names = {node.name for node in graph_def.node} & edits.keys()
     for name in names:
-        if not same_bits(edits[name](old.tensor(name)), new.tensor(name)):
+        if edits[name](old.tensor(name)).tobytes() != new.tensor(name).tobytes():
             raise VerificationError(f"{path}: '{name}' does not read back as it was written; is the disk sound?")
     for written, source in zip(found.node, graph_def.node):
         if source.name in names:

@@ -15,7 +15,7 @@ from graph_masker.pruning.constants import check_constants, with_constants
 from graph_masker.pruning.plans import plan_one_shot, unused_fields
 from graph_masker.pruning.result import PruneResult
 from graph_masker.pruning.tensors import Tensors
-from graph_masker.source import CheckpointReader, Kind, Source, find_source, incomplete_tensors
+from graph_masker.source import CheckpointReader, Kind, Source, find_source
 from graph_masker.spec import PruningSpec
 from rewriters import DEFAULT_RULES, Rule
 
@@ -98,7 +98,7 @@ def _prune_checkpoint(
     tensors = Tensors(reader, plan, _part(progress, 0, 1))
     with destination.publishing() as prefix:
         changes = Changes(replacements=tensors.edits)
-        copy_checkpoint(reader, changes, prefix, _part(progress, 1, 2), incomplete_tensors(meta_graph))
+        copy_checkpoint(reader, changes, prefix, _part(progress, 1, 2))
         if with_graph:
             shutil.copyfile(source.graph_path, prefix + ".meta")
     return _result(destination.prefix, _data_files(destination.prefix), plan, tensors)
@@ -120,13 +120,7 @@ def _prune_saved_model(
             shutil.copytree(folder, new, ignore=lambda at, names: [own] if os.path.samefile(at, folder) else [])
             os.mkdir(os.path.join(new, own))
             prefix = os.path.join(new, _VARIABLES)
-            copy_checkpoint(
-                reader,
-                Changes(replacements=tensors.edits),
-                prefix,
-                _part(progress, 1, 2),
-                incomplete_tensors(meta_graph),
-            )
+            copy_checkpoint(reader, changes, prefix, _part(progress, 1, 2))
             for at, _, names in os.walk(new):
                 for name in names:
                     files.sync(os.path.join(at, name))

@@ -22,7 +22,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.lib.io import file_io
 from tensorflow.python.training import checkpoint_management
 
-from graph_masker import saving
+from graph_masker import files, saving
 from graph_masker.cli import commands
 from tests.kill.models import STEPS, Reset, current_batch, make_estimator
 
@@ -60,7 +60,7 @@ class Request:
         file_limit: bytes that a file may have from the time that `at` is saved, as if the disk were full.
         filler: a file to fill the disk with at that time, but for `free` bytes.
         unsafe: whether checkpoints are replaced as TensorFlow does it.
-        fold_to: instead of training, `model_dir`, which may also be a prefix, is folded to this.
+        command: instead of training, the arguments of `graph-masker` to run.
         log: the file that takes standard error.
     """
 
@@ -74,7 +74,7 @@ class Request:
     filler: str = ""
     free: int = 0
     unsafe: bool = False
-    fold_to: str = ""
+    command: List[str] = field(default_factory=list)
     log: str = ""
 
 
@@ -259,19 +259,19 @@ def _train(request: Request) -> None:
     estimator.train(current_batch, max_steps=request.steps, hooks=hooks, saving_listeners=listeners)
 
 
-def _fold(request: Request) -> None:
-    """Does what `graph-masker fold` does; every change of a name is a place to wait at, by its number."""
+def _write(request: Request) -> None:
+    """Does what `graph-masker` does; every change of a name is a place to wait at, by its number."""
     points = _Points(request)
 
     def naming(*_: Any, **__: Any) -> str:
         points.saving += 1
         return "naming"
 
-    for name in ("rename", "mkdir"):
-        points.around(os, name, naming, lambda *_, **__: "")
+    for owner, name in ((os, "rename"), (os, "mkdir"), (files, "_exchange")):
+        points.around(owner, name, naming, lambda *_, **__: "")
     sys.stdout = sys.stderr
-    _say("folding")
-    commands.main(["fold", request.model_dir, request.fold_to], standalone_mode=False)
+    _say("writing")
+    commands.main(request.command, standalone_mode=False)
 
 
 def _child(request: Request) -> None:
@@ -282,7 +282,7 @@ def _child(request: Request) -> None:
     log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 2)
     try:
-        _fold(request) if request.fold_to else _train(request)
+        _write(request) if request.command else _train(request)
     except BaseException:
         # The log may be longer than the test allows files to be.
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
