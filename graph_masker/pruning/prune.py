@@ -120,7 +120,7 @@ def _prune_saved_model(
             shutil.copytree(folder, new, ignore=lambda at, names: [own] if os.path.samefile(at, folder) else [])
             os.mkdir(os.path.join(new, own))
             prefix = os.path.join(new, _VARIABLES)
-            copy_checkpoint(reader, changes, prefix, _part(progress, 1, 2))
+            copy_checkpoint(reader, Changes(replacements=tensors.edits), prefix, _part(progress, 1, 2))
             for at, _, names in os.walk(new):
                 for name in names:
                     files.sync(os.path.join(at, name))
