@@ -23,6 +23,7 @@ _HOMES = {
     "verify_model": "verification",
     "fold_checkpoint": "checkpoint",
     "strip_model": "stripping",
+    "prune_model": "pruning",
     "MaskPlan": "plan",
     "Site": "plan",
     "Skip": "plan",

@@ -1,7 +1,7 @@
 """How each weight is pruned: what the spec says of it, made concrete by its shape and by the others."""
 
 from dataclasses import replace
-from typing import List, Optional, Set, Tuple
+from typing import List, Optional, Tuple
 
 from graph_masker.allocation import erk_targets
 from graph_masker.errors import PlanError
@@ -18,7 +18,6 @@ class Choices:
         """Args: the spec, and whether what it asks for must be possible; a graph that does not train is not pruned."""
         self._spec = spec
         self._strict = strict
-        self._fixed: Set[str] = set()
 
     def of(self, candidate: Candidate, part: Optional[Slice]) -> Optional[Pruning]:
         """Returns how a weight is pruned; None without a spec.
@@ -29,8 +28,6 @@ class Choices:
         if self._spec is None:
             return None
         settings = self._spec.for_weight(whole_name(candidate.variable))
-        if settings.fixed:
-            self._fixed.add(whole_name(candidate.variable))
         shape = candidate.shape if part is None else part.full_shape
         structure = _applicable(settings.structure, shape)
         axes: Tuple[int, ...] = ()
@@ -52,20 +49,21 @@ class Choices:
             )
         return axes or ()
 
-    def shared_out(self, sites: List[Site]) -> List[Site]:
-        """Gives each site its own target, where the spec shares out one for all."""
-        if self._spec is None or self._spec.allocation != ERK:
-            return sites
-        shapes = {site.saved_variable: site.shape if site.part is None else site.part.full_shape for site in sites}
-        targets = {site.saved_variable: site.pruning.target_sparsity for site in sites if site.pruning is not None}
-        fixed = {name: targets[name] for name in shapes if name in self._fixed}
-        found = erk_targets(shapes, self._spec.target_sparsity, self._spec.max_sparsity, fixed)
-        return [
-            replace(site, pruning=replace(site.pruning, target_sparsity=found[site.saved_variable]))
-            if site.pruning is not None
-            else site
-            for site in sites
-        ]
+
+def shared_out(sites: List[Site], spec: Optional[PruningSpec]) -> List[Site]:
+    """Gives each site its own target, where the spec shares out one for all."""
+    if spec is None or spec.allocation != ERK:
+        return sites
+    shapes = {site.saved_variable: site.shape if site.part is None else site.part.full_shape for site in sites}
+    targets = {site.saved_variable: site.pruning.target_sparsity for site in sites if site.pruning is not None}
+    fixed = {name: targets[name] for name in shapes if spec.for_weight(whole_name(name)).fixed}
+    found = erk_targets(shapes, spec.target_sparsity, spec.max_sparsity, fixed)
+    return [
+        replace(site, pruning=replace(site.pruning, target_sparsity=found[site.saved_variable]))
+        if site.pruning is not None
+        else site
+        for site in sites
+    ]
 
 
 def _applicable(structure: Structure, shape: Tuple[int, ...]) -> Structure:

@@ -59,7 +59,7 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
         masks[name] = weight
         state |= {name, threshold, *_accumulators(reader, name)}
     mask_of = {weight: mask for mask, weight in masks.items()}
-    averages = _averages(reader, mask_of)
+    averages = find_averages(reader, mask_of)
     return MaskNames(masks, {**averages, **mask_of}, frozenset(averages), frozenset(state))
 
 
@@ -69,8 +69,13 @@ def _accumulators(reader: CheckpointReader, mask: str) -> List[str]:
     return [name for name in names if name in held and reader.shape(name) == reader.shape(mask)]
 
 
-def _averages(reader: CheckpointReader, mask_of: Mapping[str, str]) -> Dict[str, str]:
-    """Returns mask by key for the moving averages of masked weights."""
+def find_averages(reader: CheckpointReader, mask_of: Mapping[str, str]) -> Dict[str, str]:
+    """Returns mask by key for the moving averages of weights.
+
+    Args:
+        reader: the checkpoint.
+        mask_of: mask, or whatever stands for one, by weight.
+    """
     found = {}
     for name in reader.names():
         owner, _, leaf = name.rpartition("/")

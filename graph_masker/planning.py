@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from graph_masker.choices import Choices
+from graph_masker.choices import Choices, shared_out
 from graph_masker.errors import PlanError
 from graph_masker.plan import MaskPlan, Pruning, Site, Skip
 from graph_masker.sites import Candidate, Findings
@@ -63,7 +63,7 @@ def make_plan(
             sites.append(_make_site(candidate, names[candidate.variable], part, how.of(candidate, part)))
     if strict and not sites and not may_be_empty:
         raise PlanError(_nothing_to_mask(skips.values()))
-    sites = how.shared_out(sites)
+    sites = shared_out(sites, spec)
     return MaskPlan(tuple(sites), tuple(sorted(skips.values(), key=lambda skip: view.nodes[skip.variable].order)), spec)
 
 

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import sys
+import zlib
 from collections import Counter
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 from rich.console import Console
 from rich.progress import Progress
@@ -13,6 +14,11 @@ from rich.table import Table
 from graph_masker.plan import MaskPlan, Pruning, Site
 from graph_masker.spec import MAGNITUDE, Element
 from graph_masker.spec.structure import plain_structure
+
+# Of zlib: the largest window, and gzip's header.
+_GZIP = 31
+# At some 20 MB per second.
+_GZIP_AT_MOST = 200 * 2**20
 
 
 def console(stderr: bool = False) -> Console:
@@ -152,3 +158,44 @@ def weights_table(result: Any, target: Optional[float] = None) -> Table:
         sparsity = f"{weight.zeros / weight.entries:.4f}"
         table.add_row(weight.variable, f"{weight.entries:,}", f"{weight.zeros:,}", *requested, sparsity)
     return table
+
+
+def pruned_table(result: Any) -> Table:
+    """Returns one row per pruned weight: what was asked for, entries, zeros, sparsity and threshold.
+
+    Args:
+        result: what `prune_model` returned.
+    """
+    title = f"{len(result.weights)} weights pruned, sparsity {result.sparsity:.4f}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("weight", overflow="fold")
+    for heading in ("target", "entries", "zeros", "sparsity", "threshold"):
+        table.add_column(heading, justify="right")
+    for weight in result.weights:
+        sparsity = f"{weight.zeros / max(1, weight.entries):.4f}"
+        threshold = f"{float(weight.threshold):.4g}"
+        row = (_target(weight.pruning), f"{weight.entries:,}", f"{weight.zeros:,}", sparsity, threshold)
+        table.add_row(weight.variable, *row)
+    return table
+
+
+def size_line(paths: Sequence[str], advance: Callable[[int, int], None]) -> str:
+    """Returns the size of some files together, raw and by gzip; of large ones only raw, since gzip takes long.
+
+    Args:
+        paths: of the files.
+        advance: called with bytes done and bytes in all.
+    """
+    total = sum(os.path.getsize(path) for path in paths)
+    if total > _GZIP_AT_MOST:
+        return f"{total:,} bytes (gzip of more than {_GZIP_AT_MOST >> 20} MB is not measured)"
+    done = size = 0
+    for path in paths:
+        packer = zlib.compressobj(wbits=_GZIP)
+        with open(path, "rb") as stream:
+            for piece in iter(lambda: stream.read(2**20), b""):
+                size += len(packer.compress(piece))
+                done += len(piece)
+                advance(done, total)
+        size += len(packer.flush())
+    return f"{total:,} bytes, {size:,} by gzip"

@@ -169,14 +169,22 @@ class PruningSpec:
         return cls(**dict(values))
 
     @classmethod
-    def from_file(cls, path: Union[str, "os.PathLike[str]"]) -> "PruningSpec":
+    def from_file(
+        cls, path: Union[str, "os.PathLike[str]"], schedule: Optional[Mapping[str, Any]] = None
+    ) -> "PruningSpec":
         """Reads a spec from a YAML or JSON file that holds one mapping.
+
+        Args:
+            path: of the file.
+            schedule: fields that a file without `begin_step`, `end_step` and `schedule` is to have; None for none.
 
         Raises:
             SpecError: the file cannot be read or does not hold a valid spec; the message names the file.
         """
         name = os.fspath(path)
         values = reading.read_mapping(name)
+        if schedule is not None and not {"begin_step", "end_step", "schedule"} & values.keys():
+            values = {**values, **schedule}
         try:
             return cls.from_dict(values)
         except SpecError as error:

@@ -1,0 +1,1 @@
+"""Pruning in one shot against mask updates in the graph, exactly."""
