@@ -9,11 +9,9 @@ from typing import Any, List, Sequence
 from graph_masker import files, tf_compat
 from graph_masker.errors import UsageError
 from graph_masker.estimator import auto_mask, is_masked
-from graph_masker.plan import MaskPlan
+from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.report import console, sites_table, skips_table
 from graph_masker.spec import PruningSpec
-
-PLAN_FILE = "graph_masker_plan.json"
 
 
 def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from graph_masker.plan import MaskPlan, Pruning, Site
 from graph_masker.spec import MAGNITUDE, Element
-from graph_masker.spec.structure import plain_structure
+from graph_masker.spec.structure import Structure, plain_structure
 
 
 def console(stderr: bool = False) -> Console:
@@ -67,7 +67,7 @@ def _target(pruning: Pruning) -> str:
     """Returns the target, and whatever is not the usual: structure, criterion, group."""
     words = [f"{pruning.target_sparsity:.4g}"]
     if not isinstance(pruning.structure, Element):
-        words.append(_words(plain_structure(pruning.structure)))
+        words.append(structure_words(pruning.structure))
     if pruning.criterion != MAGNITUDE:
         words.append(pruning.criterion)
     if pruning.group is not None:
@@ -75,8 +75,9 @@ def _target(pruning: Pruning) -> str:
     return " ".join(words)
 
 
-def _words(plain: Any) -> str:
-    """Returns a structure's plain form as words: ``2:4``, ``block 4 x 1``, ``channel l2``."""
+def structure_words(structure: Structure) -> str:
+    """Returns a structure as words: ``element``, ``2:4``, ``block 4 x 1``, ``channel l2``."""
+    plain = plain_structure(structure)
     if isinstance(plain, str):
         return plain
     return " ".join(

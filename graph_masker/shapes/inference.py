@@ -32,6 +32,10 @@ class Shapes:
         shapes = self._known[tensor.op]
         return shapes[tensor.output] if tensor.output < len(shapes) else None
 
+    def numbers(self, tensor: TensorRef) -> Numbers:
+        """Returns the whole numbers in a small constant; None where a tensor is none."""
+        return self._numbers(*tensor)
+
     def _find(self, op: str) -> None:
         """Finds an op's shapes, those of what it reads first. What leads back to an op counts as not known."""
         stack, opened = [op], set()  # type: ignore[var-annotated]
