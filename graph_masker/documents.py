@@ -31,7 +31,7 @@ def check_destination(
     if os.path.isdir(path):
         raise DestinationError(f"{path}: expected a file to write to, found a directory")
     if os.path.lexists(path) and not overwrite and not is_own(path):
-        raise DestinationError(f"{path}: exists already; give --overwrite, or name another file for {maker} to write")
+        raise DestinationError(f"{path}: exists already; give --overwrite or another name")
 
 
 def write(path: str, content: bytes) -> None:

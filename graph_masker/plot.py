@@ -1,7 +1,6 @@
 """Draws what a spec asks for over the steps, before anyone trains. Needs no TensorFlow."""
 
 import io
-import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np

@@ -133,7 +133,9 @@ def _layer(
     # The mask first: of it one byte an entry is kept while the weight is read.
     kept, odd = (None, 0) if mask is None else as_kept(reader.tensor(mask))
     measured = measure(reader.tensor(variable), kept, odd)
-    positions, unknown = (None, "the graph is not there") if work is None else work.positions(outlined.consumers, entries)
+    positions, unknown = (
+        (None, "the graph is not there") if work is None else work.positions(outlined.consumers, entries)
+    )
     return Layer(
         variable=variable,
         op_types=outlined.op_types,

@@ -227,12 +227,13 @@ class Report:
     @property
     def parameters(self) -> int:
         """Number of entries of all parameters."""
-        return sum(item.entries for item in (*self.layers, *self.others))
+        return sum(layer.entries for layer in self.layers) + sum(other.entries for other in self.others)
 
     @property
     def parameters_left(self) -> int:
         """Number of those that are not zero once folded."""
-        return self.parameters - sum(item.zeros for item in (*self.layers, *self.others))
+        zeros = sum(layer.zeros for layer in self.layers) + sum(other.zeros for other in self.others)
+        return self.parameters - zeros
 
     @property
     def multiply_adds(self) -> Optional[int]:

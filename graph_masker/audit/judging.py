@@ -56,14 +56,14 @@ def _off_target(layer: Layer, asked: Optional[Asked]) -> List[Finding]:
     if asked is None or request is None or not off:
         return []
     text = (
-        f"{abs(off):,} entries {'sparser' if off > 0 else 'denser'} than asked for: {layer.pruned:,} zeros, "
+        f"{abs(off):,} entries {'sparser' if off > 0 else 'denser'} than requested: {layer.pruned:,} zeros, "
         f"expected {request.zeros:,}"
     )
     if off < 0:
         return [Finding("off target", layer.variable, text, True)]
     # Masks that were sparser when training began, and zeros that folding found in a weight, are none of the schedule's.
     is_fine = asked.spec.continue_from_masks or layer.mask is None
-    return [Finding("sparser than asked", layer.variable, text, not is_fine)]
+    return [Finding("sparser than requested", layer.variable, text, not is_fine)]
 
 
 def judge_groups(groups: Sequence[GroupRequest], layers: Sequence[Layer], asked: Asked) -> List[Finding]:
@@ -74,9 +74,9 @@ def judge_groups(groups: Sequence[GroupRequest], layers: Sequence[Layer], asked:
         off = sum(pruned[variable] for variable in group.variables) - group.zeros
         if off:
             word = "sparser" if off > 0 else "denser"
-            text = f"group {group.name}, {len(group.variables)} weights: {abs(off):,} entries {word} than asked for"
+            text = f"group {group.name}, {len(group.variables)} weights: {abs(off):,} entries {word} than requested"
             is_fault = off < 0 or not asked.spec.continue_from_masks
-            found.append(Finding("off target" if off < 0 else "sparser than asked", "", text, is_fault))
+            found.append(Finding("off target" if off < 0 else "sparser than requested", "", text, is_fault))
     return found
 
 
@@ -101,7 +101,7 @@ def remark_on_raw(layers: Sequence[Layer]) -> List[Finding]:
     if not hidden:
         return []
     text = (
-        f"{sum(layer.measured.hidden for layer in hidden):,} stored entries of {len(hidden)} weights are not zero where "
-        "their masks are. That is as it should be: the model sees mask times weight, and folding makes them zero"
+        f"{sum(layer.measured.hidden for layer in hidden):,} stored entries of {len(hidden)} weights are not zero "
+        "where their masks are. That is as it should be: the model sees mask times weight, and folding makes them zero"
     )
     return [Finding("raw weights", "", text, False)]

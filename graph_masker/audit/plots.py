@@ -27,9 +27,7 @@ def rect(x: float, y: float, width: float, height: float, fill: str, title: str 
 
 def line(x1: float, y1: float, x2: float, y2: float, stroke: str, width: float = 1) -> str:
     """Returns a line."""
-    return (
-        f'<line x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}" stroke="{stroke}" stroke-width="{width:g}"/>'
-    )
+    return f'<line x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}" stroke="{stroke}" stroke-width="{width:g}"/>'
 
 
 def label(x: float, y: float, text: str, anchor: str = "start") -> str:
@@ -39,7 +37,7 @@ def label(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 def sparsity_bar(layer: Layer) -> str:
     """Returns a layer's sparsity as a bar, with a mark at what was asked for and a thinner one at the target."""
-    width, height = 180, 14
+    width, height = 140, 14
     parts = [rect(0, 2, width, height - 4, PRUNED), rect(0, 2, width * layer.sparsity, height - 4, KEPT)]
     if layer.request is not None:
         parts.append(_mark(width * layer.request.target_sparsity, height, TARGET, 1))
@@ -59,7 +57,10 @@ def overview(layers: Sequence[Layer]) -> str:
     parts = []
     for fraction in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = top + height * (1 - fraction)
-        parts += [line(left, y, left + step * len(layers), y, "#e2e8f0"), label(left - 6, y + 4, f"{fraction:g}", "end")]
+        parts += [
+            line(left, y, left + step * len(layers), y, "#e2e8f0"),
+            label(left - 6, y + 4, f"{fraction:g}", "end"),
+        ]
     for number, layer in enumerate(layers):
         x = left + step * number + (step - bar) / 2
         title = f"{number + 1}. {layer.variable}: {layer.sparsity:.4f}"
@@ -88,9 +89,17 @@ def added_up(magnitudes: Sequence[Magnitudes]) -> Magnitudes:
     if not used:
         return Magnitudes(0, (), ())
     indices = range(min(used), max(used) + 1)
-    return Magnitudes(
-        indices.start, tuple(kept.get(i, 0) for i in indices), tuple(hidden.get(i, 0) for i in indices)
-    )
+    return Magnitudes(indices.start, tuple(kept.get(i, 0) for i in indices), tuple(hidden.get(i, 0) for i in indices))
+
+
+def _shown(magnitudes: Magnitudes) -> Magnitudes:
+    """Returns the counts without the smallest magnitudes, where those are less than a thousandth of all entries."""
+    counts = [kept + hidden for kept, hidden in zip(magnitudes.kept, magnitudes.hidden)]
+    left_out, first = 0, 0
+    while first < len(counts) and (left_out + counts[first]) * 1000 < sum(counts):
+        left_out += counts[first]
+        first += 1
+    return Magnitudes(magnitudes.first + first, magnitudes.kept[first:], magnitudes.hidden[first:])
 
 
 def histogram(
@@ -98,12 +107,15 @@ def histogram(
 ) -> str:
     """Returns how often which magnitude occurs, on a logarithmic axis, with a mark at a mask's threshold.
 
+    The smallest magnitudes, a thousandth of the entries at most, are left out.
+
     Args:
         magnitudes: what to draw.
         size: width and height in pixels.
         threshold: as stored; None or 0 for none.
         axis: whether to write powers of ten below.
     """
+    magnitudes = _shown(magnitudes)
     width, height = size
     plot = height - (18 if axis else 0)
     counts = list(zip(magnitudes.kept, magnitudes.hidden))

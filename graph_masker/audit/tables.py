@@ -24,7 +24,7 @@ def layers_table(report: Report) -> Table:
     has_request = any(layer.request is not None for layer in report.layers)
     has_masks = any(layer.mask is not None for layer in report.layers)
     headings = ["entries", "sparsity"]
-    headings += ["asked for", "off by", "target"] if has_request else []
+    headings += ["requested", "off by", "target"] if has_request else []
     headings += ["threshold"] if has_masks else []
     for heading in (*headings, "multiply-adds", "left", "gzip", "zstd"):
         table.add_column(heading, justify="right")

@@ -250,8 +250,8 @@ def _gathered(call: Call) -> Shape:
 
 _SAME = """
     Identity Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softplus Softsign Softmax LogSoftmax BiasAdd LRN FusedBatchNorm
-    FusedBatchNormV2 FusedBatchNormV3 StopGradient PreventGradient CheckNumerics Print Cast Neg Exp Log Sqrt Rsqrt Square
-    Abs Sign Round Floor FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
+    FusedBatchNormV2 FusedBatchNormV3 StopGradient PreventGradient CheckNumerics Print Cast Neg Exp Log Sqrt Rsqrt
+    Square Abs Sign Round Floor FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
     PlaceholderWithDefault Enter Exit NextIteration Switch RefEnter RefIdentity RefSwitch Snapshot ZerosLike OnesLike
     ReadVariableOp ReverseV2 Erf Sin Cos
 """
