@@ -92,7 +92,7 @@ def report_model(
         layers=tuple(layers),
         others=tuple(others),
         findings=tuple(sorted(findings, key=lambda finding: not finding.is_fault)),
-        remarks=tuple(_remarks(graph, asked, step, layers)),
+        remarks=tuple(_remarks(graph, asked, step, layers, image_size is not None)),
     )
 
 
@@ -157,19 +157,22 @@ def _scalar(reader: Reader, name: str) -> Optional[float]:
     return float(reader.tensor(name)) if is_there else None
 
 
-def _remarks(graph: Optional[Graph], asked: Optional[Asked], step: Optional[int], layers: Sequence[Layer]) -> List[str]:
-    """Returns what could not be found out."""
+def _remarks(
+    graph: Optional[Graph], asked: Optional[Asked], step: Optional[int], layers: Sequence[Layer], has_size: bool
+) -> List[str]:
+    """Returns what could not be found out; `has_size` tells whether the size of images was given."""
     found = []
     if graph is None:
         found.append("there is no .meta file: weights are told by names and shapes, and multiply-adds are not known")
     if asked is None:
-        found.append(f"what was asked for is not known: no {PLAN_FILE} lies beside the files, and no spec was given")
+        found.append(f"what was requested is not known: no {PLAN_FILE} lies beside the files, and no spec was given")
     elif step is None:
-        found.append("no global step is stored, so that what was asked for by now is not known")
+        found.append("no global step is stored, so that what was requested by now is not known")
     elif asked.spec.threshold_decay:
         found.append("threshold_decay: masks lag behind the schedule, and no number of zeros follows from it")
     unknown = [layer for layer in layers if layer.positions is None] if graph is not None else []
     if unknown:
-        first, more = unknown[0].positions_unknown, f"; likewise {len(unknown) - 1} others" if len(unknown) > 1 else ""
-        found.append(f"multiply-adds of {len(unknown)} weights are not known: {first}{more}")
+        hint = "" if has_size else "; the size of the images (--input-size) may tell"
+        first = unknown[0].positions_unknown
+        found.append(f"multiply-adds of {len(unknown)} weights are not known, of the first because {first}{hint}")
     return found

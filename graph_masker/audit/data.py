@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 # What a source is, by its masks and zeros.
 MASKED, SPARSE, DENSE = "masked", "sparse", "dense"
@@ -236,14 +236,19 @@ class Report:
         return self.parameters - zeros
 
     @property
-    def multiply_adds(self) -> Optional[int]:
-        """Of all layers, if nothing was pruned, for one item; None where one of them is not known."""
-        return _sum(layer.multiply_adds for layer in self.layers)
+    def counted(self) -> Tuple[Layer, ...]:
+        """The layers whose multiply-adds are known."""
+        return tuple(layer for layer in self.layers if layer.positions is not None)
 
     @property
-    def multiply_adds_left(self) -> Optional[int]:
-        """Of all layers, by weights that are not zero."""
-        return _sum(layer.multiply_adds_left for layer in self.layers)
+    def multiply_adds(self) -> int:
+        """Of the counted layers, if nothing was pruned, for one item."""
+        return sum(layer.multiply_adds or 0 for layer in self.counted)
+
+    @property
+    def multiply_adds_left(self) -> int:
+        """Of the counted layers, by weights that are not zero."""
+        return sum(layer.multiply_adds_left or 0 for layer in self.counted)
 
     @property
     def size(self) -> Size:
@@ -268,6 +273,8 @@ class Report:
             "sparsity": self.sparsity,
             "parameters": self.parameters,
             "parameters_left": self.parameters_left,
+            "layers": len(self.layers),
+            "layers_counted": len(self.counted),
             "multiply_adds": self.multiply_adds,
             "multiply_adds_left": self.multiply_adds_left,
             "size": asdict(self.size),
@@ -277,15 +284,6 @@ class Report:
     def to_json(self) -> str:
         """Returns the report as JSON text. What is not finite is written as text, as JSON has no number for it."""
         return json.dumps(_finite(self.to_dict()), indent=2, allow_nan=False)
-
-
-def _sum(values: Iterable[Optional[int]]) -> Optional[int]:
-    total = 0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total
 
 
 def _finite(value: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Dict, Iterable, List, Sequence
 
 from graph_masker.audit import plots
 from graph_masker.audit.data import Finding, Layer, Other, Report
+from graph_masker.audit.tables import work
 from graph_masker.text import count, share, visible
 
 # What the page may load, should a name from a file ever get through: nothing.
@@ -79,7 +80,7 @@ def _cards(report: Report) -> str:
         ),
         (
             share(report.multiply_adds_left, report.multiply_adds),
-            f"multiply-adds left: {count(report.multiply_adds_left)} of {count(report.multiply_adds)}",
+            f"multiply-adds left: {work(report)}",
         ),
         (share(size.gzip, size.raw), f"of {count(size.raw)}B are left by gzip, {share(size.zstd, size.raw)} by zstd"),
     ]

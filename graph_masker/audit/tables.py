@@ -54,11 +54,19 @@ def summary(report: Report) -> List[str]:
         f"sparsity {report.sparsity:.6f} of {len(report.prunable)} layers, {masked} of them with a mask{steps}",
         f"parameters left {count(report.parameters_left)} of {count(report.parameters)}, "
         f"{share(report.parameters_left, report.parameters)}",
-        f"multiply-adds left {count(report.multiply_adds_left)} of {count(report.multiply_adds)}, "
-        f"{share(report.multiply_adds_left, report.multiply_adds)}",
+        f"multiply-adds left {work(report)}, {share(report.multiply_adds_left, report.multiply_adds)}",
         f"size once folded {size.raw:,} bytes, gzip {size.gzip:,} ({share(size.gzip, size.raw)}), "
         f"zstd {size.zstd:,} ({share(size.zstd, size.raw)})",
     ]
+
+
+def work(report: Report) -> str:
+    """Returns the multiply-adds left, and of which layers they are known."""
+    counted, layers = len(report.counted), len(report.layers)
+    if not counted:
+        return "unknown"
+    of = f"{count(report.multiply_adds_left)} of {count(report.multiply_adds)}"
+    return of if counted == layers else f"{of} in {counted} of {layers} layers"
 
 
 def findings(report: Report) -> List[str]:

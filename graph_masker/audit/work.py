@@ -67,7 +67,7 @@ class Work:
             count = product((*(shape[axis] for axis in axes), self._images(data)))
             if count is not None:
                 return count, ""
-        return None, f"the size of what '{op}' works on is not known; give --input-size"
+        return None, f"the size of what '{op}' works on is not known"
 
     def _images(self, data: Optional[TensorRef]) -> Optional[int]:
         """Counts the images that each image is cut into for a dilated convolution."""

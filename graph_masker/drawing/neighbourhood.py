@@ -27,6 +27,7 @@ from graph_masker.plan import MaskPlan, Site
 from graph_masker.view import GraphView, OpName, TensorRef, variable_behind
 from rewriters import ReadRule, Rule
 
+_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 # A weight passes few ops on its way. A graph that shows more is cut here.
 _MOST_OPS = 10_000
 
@@ -111,7 +112,9 @@ class _Builder:
         found: Dict[OpName, None] = {}
         stack, seen = [consumer], {consumer}
         while stack:
-            for tensor in self._view.nodes[stack.pop()].inputs:
+            node = self._view.nodes[stack.pop()]
+            # What is computed from a shape is no activation.
+            for tensor in () if node.op_type in _SHAPES else node.inputs:
                 if tensor.op in walls:
                     found[tensor.op] = None
                 elif tensor.op not in seen:
