@@ -48,7 +48,7 @@ def measure(weight: np.ndarray, kept: Optional[np.ndarray] = None, odd: int = 0)
         piece = flat[start : start + _PIECE]
         keep = None if keeps is None else keeps[start : start + _PIECE]
         # Folding multiplies, so that what is masked is a zero with the weight's sign.
-        folded = piece if keep is None else keep.astype(piece.dtype) * piece
+        folded = piece if keep is None else keep.astype(np.float32).astype(piece.dtype) * piece
         compressor.add(folded.tobytes())
         # TensorFlow 1.15's bfloat16 compares bits: -0 is not 0.
         values = piece if piece.dtype.kind in "fiub" else piece.astype(np.float32)
