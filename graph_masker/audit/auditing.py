@@ -79,7 +79,7 @@ def report_model(
         findings += judging.judge_groups(group_requests(asked, shapes, update), layers, asked)
         findings += judging.judge_steps(step, last, expected) if any_masks else []
     findings += judging.remark_on_raw(layers)
-    is_sparse = any(judging.is_sparse(layer) for layer in layers)
+    is_sparse = any(judging.is_sparse(layer.measured, layer.entries) for layer in layers)
     return Report(
         path=src,
         kind=source.kind.value,
@@ -136,6 +136,10 @@ def _layer(
     positions, unknown = (
         (None, "the graph is not there") if work is None else work.positions(outlined.consumers, entries)
     )
+    request = None if asked is None else request_of(asked, variable, shape, update)
+    if work is None and mask is None and not judging.is_sparse(measured, entries):
+        # Without a graph nothing tells weights that are pruned from those left dense, but that they are.
+        request = None
     return Layer(
         variable=variable,
         op_types=outlined.op_types,
@@ -146,7 +150,7 @@ def _layer(
         mask=mask,
         threshold=None if mask is None else _scalar(reader, threshold_of(mask)),
         measured=measured,
-        request=None if asked is None else request_of(asked, variable, shape, update),
+        request=request,
         positions=positions,
         positions_unknown=unknown,
     )

@@ -2,7 +2,7 @@
 
 from typing import List, Optional, Sequence
 
-from graph_masker.audit.data import Finding, Layer
+from graph_masker.audit.data import Finding, Layer, Measured
 from graph_masker.audit.outline import Outlined
 from graph_masker.audit.requesting import Asked, GroupRequest
 
@@ -10,9 +10,9 @@ from graph_masker.audit.requesting import Asked, GroupRequest
 SPARSE_FROM = 0.1
 
 
-def is_sparse(layer: Layer) -> bool:
+def is_sparse(measured: Measured, entries: int) -> bool:
     """Tells whether a stored weight holds more zeros than training leaves; one of zeros alone was initialized so."""
-    return SPARSE_FROM * layer.entries < layer.measured.weight_zeros < layer.entries
+    return SPARSE_FROM * entries < measured.weight_zeros < entries
 
 
 def judge_layer(layer: Layer, outlined: Outlined, asked: Optional[Asked], any_masks: bool) -> List[Finding]:
@@ -33,9 +33,9 @@ def judge_layer(layer: Layer, outlined: Outlined, asked: Optional[Asked], any_ma
     sparse = f"{measured.weight_zeros:,} of its {layer.entries:,} stored entries are zero"
     if layer.mask is None and outlined.expects_mask:
         add("lost mask", "the graph masks it, and the mask is not among the stored tensors; restoring will fail")
-    elif layer.mask is None and any_masks and not layer.dense_because and is_sparse(layer):
+    elif layer.mask is None and any_masks and not layer.dense_because and is_sparse(measured, layer.entries):
         add("lost mask", f"{sparse}, and it has no mask; further training fills them")
-    elif measured.mask_zeros == 0 and is_sparse(layer):
+    elif measured.mask_zeros == 0 and is_sparse(measured, layer.entries):
         add("lost mask", f"{sparse}, and its mask is all ones; further training fills them")
     elif layer.mask is None and any_masks and layer.request is not None and layer.request.target_sparsity > 0:
         add("lost mask", "the spec masks it, and there is no mask")

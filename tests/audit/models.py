@@ -54,7 +54,10 @@ def write(prefix: str, values: Mapping[str, Any]) -> None:
         names = sorted(values)
         session.run(
             tf.raw_ops.SaveV2(
-                prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=[values[n] for n in names]
+                prefix=prefix,
+                tensor_names=names,
+                shape_and_slices=[""] * len(names),
+                tensors=[values[n] for n in names],
             )
         )
 
