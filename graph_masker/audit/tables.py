@@ -18,7 +18,7 @@ def show(report: Report, console: Any) -> None:
 
 def layers_table(report: Report) -> Table:
     """Returns one row per layer."""
-    title = f"{visible(report.path)}: {report.kind}, {report.state}"
+    title = visible(f"{report.path}: {report.kind}, {report.state}")
     table = Table(title=Text(title), title_justify="left")
     table.add_column("layer", overflow="fold")
     has_request = any(layer.request is not None for layer in report.layers)
@@ -73,7 +73,7 @@ def findings(report: Report) -> List[str]:
     """Returns the findings and remarks, a line each."""
     lines = []
     for finding in report.findings:
-        name = f"{visible(finding.variable)}: " if finding.variable else ""
-        lines.append(f"{'FAULT' if finding.is_fault else 'note'}: {finding.kind}: {name}{visible(finding.text)}")
-    lines += [f"note: {remark}" for remark in report.remarks]
+        name = f"{finding.variable}: " if finding.variable else ""
+        lines.append(visible(f"{'FAULT' if finding.is_fault else 'note'}: {finding.kind}: {name}{finding.text}"))
+    lines += [visible(f"note: {remark}") for remark in report.remarks]
     return lines if report.faults else ["no faults found", *lines]
