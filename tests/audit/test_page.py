@@ -1,6 +1,7 @@
 """The page of a report: one file that asks for nothing, in which names from files are text."""
 
 import html.parser
+import io
 from dataclasses import replace
 from typing import Any, List, Tuple
 
@@ -16,7 +17,7 @@ from graph_masker.audit.page import html as page_of
 from graph_masker.audit.plots import added_up, histogram, overview, sparsity_bar
 from tests.audit.models import train
 
-HOSTILE = '</td><script>alert(1)</script>"\'><img src=x onerror=y>&amp;[bold]\x1b[31m\n=1+1'
+HOSTILE = "</td><script>alert(1)</script>\"'><img src=x onerror=y>&amp;[bold]\x1b[31m\n=1+1"
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "br", "span", "div", "b", "i", "ul", "li"}
 TAGS |= {"code", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
 TAGS |= {"svg", "rect", "line", "text"}
@@ -106,7 +107,7 @@ def test_a_page_that_is_not_harmless_is_seen(report: Any, broken: str) -> None:
 
 
 def test_names_on_a_terminal_are_text(report: Any) -> None:
-    console = Console(width=400, record=True, file=open("/dev/null", "w"))
+    console = Console(width=400, record=True, file=io.StringIO())
     tables.show(_with_names(report, HOSTILE), console)
     text = console.export_text()
     assert text.count("[bold]\\x1b[31m\\x0a=1+1") > 2 * len(report.layers)
@@ -127,7 +128,9 @@ def test_bars_are_as_long_as_layers_are_sparse(report: Any) -> None:
         places = [float(mark["x1"]) / float(whole["width"]) for _, mark in marks]
         expected = [] if layer.request is None else [layer.request.target_sparsity, layer.request.sparsity]
         assert places == pytest.approx(expected, abs=1e-4)
-    columns = [a for tag, a in _Reader(overview(report.layers)).elements if tag == "rect" and a["fill"] != "transparent"]
+    columns = [
+        a for tag, a in _Reader(overview(report.layers)).elements if tag == "rect" and a["fill"] != "transparent"
+    ]
     heights = [float(column["height"]) / 150 for column in columns]
     assert heights == pytest.approx([layer.sparsity for layer in report.layers], abs=1e-4)
 
