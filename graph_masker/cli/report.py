@@ -47,6 +47,7 @@ def report(
     from graph_masker.audit import report_model, tables
     from graph_masker.audit.page import html
     from graph_masker.report import console, progress
+    from graph_masker.text import visible
 
     with progress("auditing") as advance:
         found = report_model(src, spec, tags_of(tags), image_size, advance)
@@ -59,9 +60,10 @@ def report(
         if page is not None:
             click.echo(f"wrote {page}")
     if strict and found.faults:
-        first = found.faults[0]
+        first, number = found.faults[0], len(found.faults)
         name = f"'{first.variable}': " if first.variable else ""
-        raise VerificationError(f"{src}: {len(found.faults)} faults found, the first: {first.kind}: {name}{first.text}")
+        noun = "fault" if number == 1 else "faults"
+        raise VerificationError(visible(f"{src}: {number} {noun} found, the first: {first.kind}: {name}{first.text}"))
 
 
 def _size(text: str) -> Tuple[int, int]:

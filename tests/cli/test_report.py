@@ -76,7 +76,7 @@ def test_faults_end_with_0_unless_strict(broken: Trained) -> None:
     assert strict.returncode == 2
     assert strict.stdout == lenient.stdout
     message = strict.stderr.decode()
-    assert message.startswith(f"graph-masker: {broken.prefix}: 1 faults found, the first: off target: 'conv/kernel': ")
+    assert message.startswith(f"graph-masker: {broken.prefix}: 1 fault found, the first: off target: 'conv/kernel': ")
     assert message.count("\n") == 1
 
 
