@@ -5,7 +5,7 @@ from typing import Any, Dict, Iterable, List, Sequence
 
 from graph_masker.audit import plots
 from graph_masker.audit.data import Finding, Layer, Other, Report
-from graph_masker.audit.tables import work
+from graph_masker.audit.tables import requested, work
 from graph_masker.text import count, share, visible
 
 # What the page may load, should a name from a file ever get through: nothing.
@@ -66,6 +66,7 @@ def _head(report: Report) -> str:
     if report.last_update is not None:
         steps.append(f"masks last updated at step {report.last_update:,}")
     about = _text("; ".join([f"{report.kind}, {report.state}", *steps]))
+    about += f"<br>{_text(requested(report))}" if report.spec is not None else ""
     return f'<h1>Pruning report</h1><p><code>{_text(report.path)}</code><br><span class="dim">{about}</span></p>'
 
 

@@ -51,6 +51,7 @@ def summary(report: Report) -> List[str]:
     steps = "" if report.step is None else f", step {report.step:,}"
     steps += "" if report.last_update is None else f", masks last updated at step {report.last_update:,}"
     return [
+        *filter(None, [visible(requested(report))]),
         f"sparsity {report.sparsity:.6f} of {len(report.prunable)} layers, {masked} of them with a mask{steps}",
         f"parameters left {count(report.parameters_left)} of {count(report.parameters)}, "
         f"{share(report.parameters_left, report.parameters)}",
@@ -67,6 +68,17 @@ def work(report: Report) -> str:
         return "unknown"
     of = f"{count(report.multiply_adds_left)} of {count(report.multiply_adds)}"
     return of if counted == layers else f"{of} in {counted} of {layers} layers"
+
+
+def requested(report: Report) -> str:
+    """Returns what was requested and where that stands, in a line; empty where it is not known."""
+    spec = report.spec
+    if spec is None:
+        return ""
+    end = "on" if spec["end_step"] is None else f"to {spec['end_step']:,}"
+    steps = f"updates from step {spec['begin_step']:,} {end}, every {spec['frequency']:,}"
+    origin = f", from {report.spec_from}" if report.spec_from else ""
+    return f"requested: sparsity {spec['target_sparsity']:g}, {steps}, allocation {spec['allocation']}{origin}"
 
 
 def findings(report: Report) -> List[str]:

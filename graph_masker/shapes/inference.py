@@ -96,8 +96,7 @@ class Shapes:
 
         try:
             found = rule(Call(node, shapes, numbers))
-        except (IndexError, ValueError, TypeError):
-            # The graph of a stranger need not be one that TensorFlow takes.
+        except (ArithmeticError, LookupError, ValueError, TypeError):
             found = None
         every = [found] * (2 if node.op in SEVERAL_OUTPUTS else 1)
         return [filled(one, other) for one, other in zip(declared, every)] + (
@@ -154,6 +153,9 @@ def _whole_numbers(tensor: Any) -> Numbers:
     count = 1
     for dim in tensor.tensor_shape.dim:
         count *= dim.size
-    if not 0 <= count <= _MOST_NUMBERS or not tf.as_dtype(tensor.dtype).is_integer:
-        return None
-    return tuple(int(number) for number in tf.make_ndarray(tensor).reshape(-1))
+    try:
+        if not 0 <= count <= _MOST_NUMBERS or not tf.as_dtype(tensor.dtype).is_integer:
+            return None
+        return tuple(int(number) for number in tf.make_ndarray(tensor).reshape(-1))
+    except (ValueError, TypeError):
+        return None  # Damaged: the graph of a stranger need not be one that TensorFlow takes.
