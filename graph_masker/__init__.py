@@ -21,6 +21,8 @@ _HOMES = {
     "verify_masked": "verify",
     "inspect_model": "inspection",
     "verify_model": "verification",
+    "report_model": "audit",
+    "Report": "audit",
     "fold_checkpoint": "checkpoint",
     "strip_model": "stripping",
     "prune_model": "pruning",

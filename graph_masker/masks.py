@@ -47,20 +47,34 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
     held = set(reader.names())
     masks: Dict[str, str] = {}
     state = {LAST_UPDATE_STEP, COUNT} & held
-    for name in reader.names():
-        threshold = threshold_of(name) if name.endswith("mask") else ""
-        if threshold not in held or reader.shape(threshold) != ():
-            continue
-        weight = collections.get(name, "")
-        if weight not in held or reader.shape(weight) != reader.shape(name):
-            weight = _weight_of(reader, name)
-        if weight not in held or reader.shape(weight) != reader.shape(name):
-            raise SourceError(f"{reader.prefix}: expected the weight of mask '{name}', found none of its shape")
-        masks[name] = weight
-        state |= {name, threshold, *_accumulators(reader, name)}
+    for name in stored_masks(reader):
+        masks[name] = weight_of_mask(reader, name, collections)
+        state |= {name, threshold_of(name), *_accumulators(reader, name)}
     mask_of = {weight: mask for mask, weight in masks.items()}
     averages = find_averages(reader, mask_of)
     return MaskNames(masks, {**averages, **mask_of}, frozenset(averages), frozenset(state))
+
+
+def stored_masks(reader: CheckpointReader) -> List[str]:
+    """Returns the keys that are masks by their names, with a threshold beside each."""
+    held = set(reader.names())
+    named = ((name, threshold_of(name)) for name in reader.names() if name.endswith("mask"))
+    return [name for name, threshold in named if threshold in held and reader.shape(threshold) == ()]
+
+
+def weight_of_mask(reader: CheckpointReader, mask: str, collections: Mapping[str, str]) -> str:
+    """Returns the key of the weight that a mask belongs to; see `find_masks`.
+
+    Raises:
+        SourceError: it is not in the checkpoint, or several could be it.
+    """
+    held = set(reader.names())
+    weight = collections.get(mask, "")
+    if weight not in held or reader.shape(weight) != reader.shape(mask):
+        weight = _weight_of(reader, mask)
+    if weight not in held or reader.shape(weight) != reader.shape(mask):
+        raise SourceError(f"{reader.prefix}: expected the weight of mask '{mask}', found none of its shape")
+    return weight
 
 
 def _accumulators(reader: CheckpointReader, mask: str) -> List[str]:

@@ -13,6 +13,8 @@ from graph_masker.spec.structure import Element, Structure, parse_structure, pla
 from graph_masker.view import OpName, Slice, cut, whole_name
 
 LAST_UPDATE_STEP = "model_pruning/last_mask_update_step"
+# Written beside the checkpoints of what `graph-masker run` prunes.
+PLAN_FILE = "graph_masker_plan.json"
 
 
 @dataclass(frozen=True)

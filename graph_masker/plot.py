@@ -1,13 +1,12 @@
 """Draws what a spec asks for over the steps, before anyone trains. Needs no TensorFlow."""
 
 import io
-import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from graph_masker import files
-from graph_masker.errors import DestinationError, UsageError
+from graph_masker import documents
+from graph_masker.errors import UsageError
 from graph_masker.schedule import weight_sparsities_at
 from graph_masker.spec import ERK, GLOBAL, PruningSpec
 from graph_masker.spec.settings import LAST_STEP, POLYNOMIAL
@@ -131,14 +130,7 @@ def check_destination(path: str, overwrite: bool) -> None:
     Raises:
         DestinationError: see above.
     """
-    if not path.lower().endswith(".png"):
-        raise DestinationError(f"{path}: expected a name that ends in .png, for the picture to be drawn")
-    if os.path.isdir(path):
-        raise DestinationError(f"{path}: expected a file to write the picture to, found a directory")
-    if os.path.exists(path) and not overwrite and not _drawn_here(path):
-        raise DestinationError(
-            f"{path}: exists already, and was not drawn by graph-masker plot; give --overwrite or another --out"
-        )
+    documents.check_destination(path, [".png"], overwrite, "graph-masker plot", _drawn_here)
 
 
 def draw(spec: PruningSpec, path: str, until: Optional[int] = None) -> None:
@@ -153,11 +145,7 @@ def draw(spec: PruningSpec, path: str, until: Optional[int] = None) -> None:
         UsageError: no update comes before `until`.
         DestinationError: the file cannot be written.
     """
-    content = picture(spec, until)
-    files.write_bytes(path, content)
-    with open(path, "rb") as stream:
-        if stream.read() != content:
-            raise DestinationError(f"{path}: reread, it is not what was written; try again, or another place")
+    documents.write(path, picture(spec, until))
 
 
 def picture(spec: PruningSpec, until: Optional[int] = None) -> bytes:

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from graph_masker.plan import MaskPlan, Pruning, Site
 from graph_masker.spec import MAGNITUDE, Element
-from graph_masker.spec.structure import plain_structure
+from graph_masker.spec.structure import Structure, plain_structure
+from graph_masker.text import visible
 
 # Of zlib: the largest window, and gzip's header.
 _GZIP = 31
@@ -22,10 +23,14 @@ _GZIP_AT_MOST = 200 * 2**20
 
 
 def console(stderr: bool = False) -> Console:
-    """Returns a console that never cuts names where its output is read by a program or kept in a file."""
+    """Returns a console that never cuts names where its output is read by a program or kept in a file.
+
+    Names are printed as they are: ``[bold]`` in one is no markup, and ``:car:`` no picture.
+    """
     stream = sys.stderr if stderr else sys.stdout
     is_terminal = stream.isatty()
-    return Console(stderr=stderr, width=None if is_terminal or "COLUMNS" in os.environ else 160)
+    width = None if is_terminal or "COLUMNS" in os.environ else 160
+    return Console(stderr=stderr, width=width, markup=False, emoji=False)
 
 
 @contextlib.contextmanager
@@ -55,7 +60,7 @@ def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Ta
         table.add_column("sparsity", justify="right")
     for site in plan.sites:
         row = [
-            site.variable,
+            visible(site.variable),
             ", ".join(site.op_types),
             " x ".join(str(size) for size in site.shape),
             f"{site.entries:,}",
@@ -73,7 +78,7 @@ def _target(pruning: Pruning) -> str:
     """Returns the target, and whatever is not the usual: structure, criterion, group."""
     words = [f"{pruning.target_sparsity:.4g}"]
     if not isinstance(pruning.structure, Element):
-        words.append(_words(plain_structure(pruning.structure)))
+        words.append(structure_words(pruning.structure))
     if pruning.criterion != MAGNITUDE:
         words.append(pruning.criterion)
     if pruning.group is not None:
@@ -81,8 +86,9 @@ def _target(pruning: Pruning) -> str:
     return " ".join(words)
 
 
-def _words(plain: Any) -> str:
-    """Returns a structure's plain form as words: ``2:4``, ``block 4 x 1``, ``channel l2``."""
+def structure_words(structure: Structure) -> str:
+    """Returns a structure as words: ``element``, ``2:4``, ``block 4 x 1``, ``channel l2``."""
+    plain = plain_structure(structure)
     if isinstance(plain, str):
         return plain
     return " ".join(
@@ -101,10 +107,12 @@ def skips_table(plan: MaskPlan) -> Table:
         # A reason that names no op and holds for many variables takes one row.
         if not skip.op and counts[skip.reason] > 3:
             if skip.reason not in shown:
-                table.add_row(f"{counts[skip.reason]} variables, such as {skip.variable}", skip.reason)
+                table.add_row(
+                    visible(f"{counts[skip.reason]} variables, such as {skip.variable}"), visible(skip.reason)
+                )
             shown.add(skip.reason)
         else:
-            table.add_row(skip.variable, skip.reason)
+            table.add_row(visible(skip.variable), visible(skip.reason))
     return table
 
 

@@ -6,11 +6,9 @@ from typing import Any, Dict, FrozenSet, List, Set, Tuple
 
 from graph_masker import files
 from graph_masker.errors import PlanError
-from graph_masker.plan import MaskPlan
+from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.plan_changes import plan_changes
 from graph_masker.report import console, sites_table, skips_table
-
-PLAN_FILE = "graph_masker_plan.json"
 
 
 class Summary:

@@ -5,11 +5,12 @@ from graph_masker.cli.fold import fold
 from graph_masker.cli.inspect import inspect
 from graph_masker.cli.plot import plot
 from graph_masker.cli.prune import prune
+from graph_masker.cli.report import report
 from graph_masker.cli.run import run
 from graph_masker.cli.strip import strip
 from graph_masker.cli.verify import verify
 
 __all__ = ["commands", "main"]
 
-for _command in (inspect, fold, strip, prune, verify, run, plot):
+for _command in (inspect, report, verify, fold, strip, prune, run, plot):
     commands.add_command(_command)

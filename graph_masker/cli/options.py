@@ -1,6 +1,6 @@
 """The options that make a PruningSpec, the same for every subcommand that takes one."""
 
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import click
 
@@ -90,3 +90,22 @@ def spec_of(
     if "structure" in given:
         given["structure"] = parse_option("--structure", given["structure"])
     return PruningSpec.from_dict(given)
+
+
+def spec_if_given(spec_file: Optional[str], hparams: Optional[str], options: Dict[str, Any]) -> Any:
+    """Returns what `spec_of` does, or None where no option of a spec was given."""
+    if spec_file is None and hparams is None and not any(value not in (None, ()) for value in options.values()):
+        return None
+    return spec_of(spec_file, hparams, options)
+
+
+def tags_of(text: str) -> List[str]:
+    """Returns the tags in the text of an option, separated by commas."""
+    return [tag for tag in text.split(",") if tag]
+
+
+def tags_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the option that chooses a SavedModel's graph."""
+    return click.option(
+        "--tags", metavar="A,B", default="", help="Which graph of a SavedModel. Default: serve, or the only one."
+    )(function)

@@ -71,7 +71,7 @@ def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulato
     scores = tuple(_scores(part, criterion, accumulators) for part in parts)
     pruning = parts[0].site.pruning or Pruning(spec.target_sparsity)
     shape = parts[0].site.shape if parts[0].site.part is None else parts[0].site.part.full_shape
-    structure = _structure(pruning).at(shape)
+    structure = structure_of(pruning).at(shape)
     choice = Choice(
         dtype=parts[0].weight.dtype.base_dtype,
         score_dtype=scores[0].dtype.base_dtype,
@@ -86,7 +86,8 @@ def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulato
     return Weight(name, parts, _partitioned_axis(parts), scores, criterion, pruning, choice)
 
 
-def _structure(pruning: Pruning) -> selection.Structure:
+def structure_of(pruning: Pruning) -> selection.Structure:
+    """Returns what selects by a weight's structure."""
     structure, axes = pruning.structure, pruning.output_axes
     if isinstance(structure, Block):
         return selection.Blocks(structure.height, structure.width, structure.pooling, axes)

@@ -48,10 +48,7 @@ def test_plot_takes_a_name_and_a_last_step(tmp_path):
     refused = _run(*options, cwd=tmp_path)
     assert refused.returncode == 2
     assert (tmp_path / "mine.png").read_text() == "not a picture"
-    assert refused.stderr == (
-        "graph-masker: mine.png: exists already, and was not drawn by graph-masker plot; give --overwrite or another "
-        "--out\n"
-    )
+    assert refused.stderr == "graph-masker: mine.png: exists already; give --overwrite or another name\n"
     result = _run(*options, "--overwrite", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert "6 mask updates up to step 50" in result.stdout

@@ -9,9 +9,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all
-from graph_masker.plan import MaskPlan
+from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.schedule import kept_entries
-from graph_masker.summary import PLAN_FILE
 from tests.cli.running import PROGRAMS, PYTHON, run
 from tests.helpers.bits import assert_same_bits, differences
 from tests.helpers.running import normal_value

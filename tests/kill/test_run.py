@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.estimators import read_all
-from graph_masker.plan import MaskPlan
-from graph_masker.summary import PLAN_FILE
+from graph_masker.plan import PLAN_FILE, MaskPlan
 from tests.helpers.bits import assert_same_bits
 from tests.kill.harness import PATIENCE, ROOT, check_directory, environment, latest_step
 from tests.kill.models import SAVE_STEPS, SPEC, STEPS

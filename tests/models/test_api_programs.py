@@ -5,9 +5,8 @@ import json
 import pytest
 
 from fixtures.estimators import read_all
-from graph_masker.plan import MaskPlan
+from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.schedule import kept_entries
-from graph_masker.summary import PLAN_FILE
 from tests.cli.running import run
 from tests.models.scenes import phase_of, write_scenes
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from graph_masker.plan import MaskPlan
-from graph_masker.summary import PLAN_FILE, Summary
+from graph_masker.plan import PLAN_FILE, MaskPlan
+from graph_masker.summary import Summary
 from tests.unit.test_plan import SPEC, plan
 from tests.unit.test_plan_changes import NAMES, without
 
