@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -31,6 +31,7 @@ _GROUP_BYTES = 256 * 2**20
 Progress = Callable[[int, int], None]
 # Parts that a checkpoint holds of tensors of which it does not hold all.
 Parts = Mapping[str, Sequence[str]]
+_Item = Union[str, "NewTensor"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> 
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     to_directory = os.path.isdir(src)
     prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
-    _check_destination(dst, prefix, to_directory)
+    check_destination(dst, prefix, to_directory)
     reader = CheckpointReader(source.prefix)
     meta_graph = None if source.meta_path is None else read_meta_graph(source.meta_path)
     names = find_masks(reader, _collections(meta_graph))
@@ -91,9 +92,10 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> 
     with files.staging_directory(dst if to_directory else prefix) as staged:
         staged_prefix = os.path.join(staged, os.path.basename(prefix))
         parts = {} if meta_graph is None else incomplete_tensors(meta_graph)
-        _write(reader, names, parts, staged_prefix, progress)
+        kept = [name for name in reader.names() if name not in names.state]
+        copy_checkpoint(reader, kept, staged_prefix, parts, mask_of=names.mask_of, progress=progress)
         weights = _check_written(reader, names, parts, staged_prefix)
-        _publish(staged, dst, prefix, to_directory)
+        publish(staged, dst, prefix, to_directory)
     return FoldResult(prefix, weights, tuple(sorted(names.copies)), tuple(sorted(names.state)))
 
 
@@ -105,7 +107,8 @@ def _collections(meta_graph: Any) -> Dict[str, str]:
     return {record.mask: record.variable for record in view.masks.values()}
 
 
-def _check_destination(dst: str, prefix: str, to_directory: bool) -> None:
+def check_destination(dst: str, prefix: str, to_directory: bool) -> None:
+    """Raises a DestinationError where a new checkpoint has no name, or one that is taken."""
     if not dst:
         raise DestinationError("DST: expected the name of a new checkpoint, found an empty one")
     taken = dst if to_directory or os.path.isdir(dst) else prefix + ".index"
@@ -115,40 +118,54 @@ def _check_destination(dst: str, prefix: str, to_directory: bool) -> None:
         raise DestinationError(f"{dst}: expected the prefix of a new checkpoint, such as {dst}model.ckpt-0")
 
 
-def _groups(reader: CheckpointReader, names: Sequence[str]) -> Iterator[List[str]]:
-    group: List[str] = []
-    size = 0
-    for name in names:
-        count = _bytes(reader, name)
-        if group and size + count > _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(name)
-        size += count
-    yield group
+@dataclass(frozen=True)
+class NewTensor:
+    """A tensor that a copied checkpoint has beside those of its source: one value in every entry."""
+
+    key: str
+    dtype: Any
+    shape: Tuple[int, ...]
+    value: int
 
 
-def _bytes(reader: CheckpointReader, name: str) -> int:
-    return int(np.prod(reader.shape(name), dtype=np.int64)) * max(1, reader.dtype(name).size or 1)
-
-
-def _write(
-    reader: CheckpointReader, names: MaskNames, incomplete: Parts, prefix: str, progress: Optional[Progress]
+def copy_checkpoint(
+    reader: CheckpointReader,
+    keys: Sequence[str],
+    prefix: str,
+    parts: Parts,
+    added: Sequence[NewTensor] = (),
+    mask_of: Optional[Mapping[str, str]] = None,
+    progress: Optional[Progress] = None,
 ) -> None:
-    kept = [name for name in reader.names() if name not in names.state]
-    groups = list(_groups(reader, kept))
-    total = sum(_bytes(reader, name) for name in kept)
+    """Writes some tensors of a checkpoint to a new one, a group at a time.
+
+    Args:
+        reader: the source.
+        keys: what to copy.
+        prefix: of the new checkpoint, in a staging directory.
+        parts: what `incomplete_tensors` tells of the source's graph.
+        added: tensors that the source does not have.
+        mask_of: mask by key: these are multiplied by their masks on the way.
+        progress: called with bytes done and bytes in all.
+
+    Raises:
+        SourceError, DestinationError: the source cannot be read, or the copy not be written.
+    """
+    items = [*keys, *added]
+    sizes = [_bytes(reader, item) for item in items]
+    groups = list(_groups(items, sizes))
+    total = sum(sizes)
     done = 0
-    parts = [f"{prefix}.part-{number}" for number in range(len(groups))] if len(groups) > 1 else [prefix]
+    prefixes = [f"{prefix}.part-{number}" for number in range(len(groups))] if len(groups) > 1 else [prefix]
     try:
-        for group, part in zip(groups, parts):
-            _write_group(reader, names, incomplete, group, part)
-            done += sum(_bytes(reader, name) for name in group)
+        for group, part in zip(groups, prefixes):
+            _write_group(reader, group, part, parts, mask_of or {})
+            done += sum(_bytes(reader, item) for item in group)
             if progress is not None:
                 progress(done, total)
-        if len(parts) > 1:
+        if len(prefixes) > 1:
             with tf.Graph().as_default(), tf.Session(config=_local()) as session:
-                session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix))
+                session.run(tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=prefixes, destination_prefix=prefix))
     except tf.errors.OpError as error:
         if "sufficient slices" in str(error):
             raise SourceError(
@@ -162,27 +179,50 @@ def _write(
         raise DestinationError(f"{folder}: cannot be written: {reason(error)}") from error
 
 
+def _groups(items: Sequence[_Item], sizes: Sequence[int]) -> Iterator[List[_Item]]:
+    group: List[_Item] = []
+    size = 0
+    for item, count in zip(items, sizes):
+        if group and size + count > _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += count
+    yield group
+
+
+def _bytes(reader: CheckpointReader, item: _Item) -> int:
+    if isinstance(item, NewTensor):
+        shape, dtype = item.shape, item.dtype
+    else:
+        shape, dtype = reader.shape(item), reader.dtype(item)
+    return int(np.prod(shape, dtype=np.int64)) * max(1, dtype.size or 1)
+
+
 def _write_group(
-    reader: CheckpointReader, names: MaskNames, incomplete: Parts, group: Sequence[str], prefix: str
+    reader: CheckpointReader, group: Sequence[_Item], prefix: str, incomplete: Parts, mask_of: Mapping[str, str]
 ) -> None:
-    masks = sorted({names.mask_of[name] for name in group if name in names.mask_of})
-    saved = [(name, part) for name in group for part in incomplete.get(name, [""])]
+    kept = [item for item in group if isinstance(item, str)]
+    added = [item for item in group if isinstance(item, NewTensor)]
+    masks = sorted({mask_of[name] for name in kept if name in mask_of})
+    saved = [(name, part) for name in kept for part in incomplete.get(name, [""])]
     wanted = [*saved, *((mask, "") for mask in masks)]
     with tf.Graph().as_default(), tf.device("/cpu:0"):
-        keys, parts = zip(*wanted)
-        types = [reader.dtype(key) for key in keys]
-        restored = tf.raw_ops.RestoreV2(
-            prefix=reader.prefix, tensor_names=list(keys), shape_and_slices=list(parts), dtypes=types
-        )
-        values = dict(zip(wanted, restored))
+        values: Dict[Tuple[str, str], Any] = {}
+        if wanted:
+            keys, parts = zip(*wanted)
+            types = [reader.dtype(key) for key in keys]
+            restored = tf.raw_ops.RestoreV2(
+                prefix=reader.prefix, tensor_names=list(keys), shape_and_slices=list(parts), dtypes=types
+            )
+            values = dict(zip(wanted, restored))
         # The very product of the masked graph, so that the folded weights are its bits.
         tensors = [
-            tf.multiply(values[names.mask_of[key], ""], values[key, part])
-            if key in names.mask_of
-            else values[key, part]
+            tf.multiply(values[mask_of[key], ""], values[key, part]) if key in mask_of else values[key, part]
             for key, part in saved
         ]
-        keys, parts = zip(*saved)
+        tensors.extend(tf.fill(item.shape, tf.constant(item.value, item.dtype)) for item in added)
+        keys, parts = zip(*saved, *((item.key, "") for item in added))
         save = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(keys), shape_and_slices=list(parts), tensors=tensors)
         with tf.Session(config=_local()) as session:
             session.run(save)
@@ -204,7 +244,7 @@ def _check_written(
     for name in sorted(expected):
         if name in incomplete:
             for part in incomplete[name]:
-                _check_same(reader.part(name, part), written.part(name, part), name, prefix)
+                check_same(reader.part(name, part), written.part(name, part), name, prefix)
             continue
         source, found = reader.tensor(name), written.tensor(name)
         if name in names.mask_of:
@@ -214,11 +254,12 @@ def _check_written(
             source = mask * source
             if name in names.masks.values():
                 weights.append(FoldedWeight(name, mask.size, int(np.sum(mask == 0))))
-        _check_same(source, found, name, prefix)
+        check_same(source, found, name, prefix)
     return tuple(weights)
 
 
-def _check_same(source: np.ndarray, found: np.ndarray, name: str, prefix: str) -> None:
+def check_same(source: np.ndarray, found: np.ndarray, name: str, prefix: str) -> None:
+    """Raises a VerificationError where a tensor does not read back as it was written."""
     if not same_bits(source, found):
         raise VerificationError(f"{prefix}: '{name}' does not read back as it was written; is the disk sound?")
 
@@ -232,7 +273,7 @@ def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
     return bool(left.tobytes() == right.tobytes())
 
 
-def _publish(staged: str, dst: str, prefix: str, to_directory: bool) -> None:
+def publish(staged: str, dst: str, prefix: str, to_directory: bool) -> None:
     """Moves the complete files to their names: data first, the index, without which there is no checkpoint, last."""
     name = os.path.basename(prefix)
     state = os.path.join(staged, "checkpoint")
