@@ -22,6 +22,7 @@ _HOMES = {
     "inspect_model": "inspection",
     "verify_model": "verification",
     "fold_checkpoint": "checkpoint",
+    "rewrite_checkpoint": "rewriting",
     "MaskPlan": "plan",
     "Site": "plan",
     "Skip": "plan",

@@ -4,6 +4,7 @@ Tensors go from file to file through TensorFlow's own restore and save ops, a gr
 stays bounded whatever the checkpoint's size. The graph used is ours; nothing of the model's is run.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -111,9 +112,13 @@ def check_destination(dst: str, prefix: str, to_directory: bool) -> None:
     """Raises a DestinationError where a new checkpoint has no name, or one that is taken."""
     if not dst:
         raise DestinationError("DST: expected the name of a new checkpoint, found an empty one")
-    taken = dst if to_directory or os.path.isdir(dst) else prefix + ".index"
-    if os.path.lexists(taken):
-        raise DestinationError(f"{taken}: exists already; name a new destination or remove it")
+    if to_directory or os.path.isdir(dst):
+        taken = [dst]
+    else:
+        taken = [prefix + ".index", prefix + ".meta", *glob.glob(glob.escape(prefix) + ".data-*")]
+    for path in taken:
+        if os.path.lexists(path):
+            raise DestinationError(f"{path}: exists already; name a new destination or remove it")
     if not os.path.basename(prefix):
         raise DestinationError(f"{dst}: expected the prefix of a new checkpoint, such as {dst}model.ckpt-0")
 
@@ -151,7 +156,7 @@ def copy_checkpoint(
     Raises:
         SourceError, DestinationError: the source cannot be read, or the copy not be written.
     """
-    items = [*keys, *added]
+    items: List[_Item] = [*keys, *added]
     sizes = [_bytes(reader, item) for item in items]
     groups = list(_groups(items, sizes))
     total = sum(sizes)
@@ -242,20 +247,23 @@ def _check_written(
         raise VerificationError(f"{prefix}: expected {len(expected)} tensors, found {len(written.names())}")
     weights = []
     for name in sorted(expected):
-        if name in incomplete:
-            for part in incomplete[name]:
-                check_same(reader.part(name, part), written.part(name, part), name, prefix)
+        if name not in names.mask_of:
+            check_copied(reader, written, name, incomplete)
             continue
-        source, found = reader.tensor(name), written.tensor(name)
-        if name in names.mask_of:
-            mask = reader.tensor(names.mask_of[name])
-            if not np.all((mask == 0) | (mask == 1)):
-                raise SourceError(f"{reader.prefix}: expected zeros and ones in '{names.mask_of[name]}', found others")
-            source = mask * source
-            if name in names.masks.values():
-                weights.append(FoldedWeight(name, mask.size, int(np.sum(mask == 0))))
-        check_same(source, found, name, prefix)
+        mask = reader.tensor(names.mask_of[name])
+        if not np.all((mask == 0) | (mask == 1)):
+            raise SourceError(f"{reader.prefix}: expected zeros and ones in '{names.mask_of[name]}', found others")
+        check_same(mask * reader.tensor(name), written.tensor(name), name, prefix)
+        if name in names.masks.values():
+            weights.append(FoldedWeight(name, mask.size, int(np.sum(mask == 0))))
     return tuple(weights)
+
+
+def check_copied(reader: CheckpointReader, written: CheckpointReader, name: str, incomplete: Parts) -> None:
+    """Raises a VerificationError where a copied tensor does not read back as it is in the source."""
+    for part in incomplete.get(name, [""]):
+        source, found = ((item.part(name, part) if part else item.tensor(name)) for item in (reader, written))
+        check_same(source, found, name, written.prefix)
 
 
 def check_same(source: np.ndarray, found: np.ndarray, name: str, prefix: str) -> None:

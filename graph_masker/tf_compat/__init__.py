@@ -4,6 +4,14 @@ import tensorflow.compat.v1  # noqa: F401  tensorflow_estimator, imported first,
 
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
 from graph_masker.tf_compat.functions import Function, as_function
+from graph_masker.tf_compat.metagraphs import (
+    SavedVariable,
+    exported_collections,
+    graph_of_meta_graph,
+    op_definitions,
+    saved_variable,
+    unknown_op,
+)
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
     bincount,
@@ -52,7 +60,6 @@ from graph_masker.tf_compat.sessions import (
     around_keras,
     around_savers,
     around_sessions,
-    buffer_of,
     has_train_function,
     is_body,
     is_in_loop,
@@ -67,6 +74,7 @@ from graph_masker.tf_compat.sessions import (
     waiting_for,
 )
 from graph_masker.tf_compat.variables import (
+    buffer_of,
     initializer_of,
     load_variable,
     part_of,
@@ -91,6 +99,7 @@ __all__ = [
     "GradientWatcher",
     "Nodes",
     "RestoreWatcher",
+    "SavedVariable",
     "Start",
     "add_control_input",
     "around_functions",
@@ -106,11 +115,13 @@ __all__ = [
     "collections_of",
     "estimator_model_fn",
     "estimator_with",
+    "exported_collections",
     "extend_saver",
     "failing_unless",
     "first_control_flow",
     "first_value",
     "free_scope",
+    "graph_of_meta_graph",
     "has_op",
     "has_train_function",
     "hidden_from_scopes",
@@ -126,6 +137,7 @@ __all__ = [
     "newest_number",
     "nth_element",
     "number_of",
+    "op_definitions",
     "ops_from",
     "ops_run_by",
     "outlined",
@@ -138,6 +150,7 @@ __all__ = [
     "replace_method",
     "root_variable_scope",
     "saved_name",
+    "saved_variable",
     "saver_entries",
     "saver_has_only_variables",
     "saver_is_built",
@@ -155,6 +168,7 @@ __all__ = [
     "switch",
     "track_in_keras",
     "twin_of",
+    "unknown_op",
     "update_input",
     "variable_named",
     "view_of_body",

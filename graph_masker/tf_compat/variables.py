@@ -61,6 +61,11 @@ def load_variable(session: Any, variable: Any, value: Any) -> None:
     session.run(initializer, {initializer.inputs[1]: value})
 
 
+def buffer_of(variable: Any) -> Any:
+    """Returns the tensor by which a variable is written: its handle, or a reference to its buffer."""
+    return variable.op.outputs[0]
+
+
 def read_of(variable: Any) -> Any:
     """Returns the value that the op made with a variable reads; asked for its value, some variables make another."""
     return variable._graph_element if variable.op.type == "VarHandleOp" else variable._snapshot

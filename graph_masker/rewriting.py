@@ -1,0 +1,224 @@
+"""rewrite_checkpoint: a dense checkpoint with its training graph becomes a masked one, without the model's code."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, List, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from graph_masker import files, tf_compat
+from graph_masker.checkpoint import (
+    NewTensor,
+    Parts,
+    Progress,
+    check_copied,
+    check_destination,
+    check_same,
+    copy_checkpoint,
+    publish,
+)
+from graph_masker.effects import is_write
+from graph_masker.engine import UPDATE
+from graph_masker.errors import DestinationError, SourceError, VerificationError
+from graph_masker.inspection import plan_view
+from graph_masker.metagraph import MaskedMetaGraph, mask_meta_graph
+from graph_masker.metasavers import weight_keys
+from graph_masker.plan import MaskPlan, Site
+from graph_masker.source import CheckpointReader, Source, find_source, incomplete_tensors, read_meta_graph
+from graph_masker.spec import PruningSpec
+from graph_masker.verify import verify_view
+from graph_masker.view import GraphView, threshold_of
+from rewriters import DEFAULT_RULES, Rule
+
+
+@dataclass(frozen=True)
+class RewriteResult:
+    """What `rewrite_checkpoint` wrote.
+
+    Attributes:
+        prefix: of the new checkpoint.
+        plan: the weights that are masked in it, and why every other one is not.
+        added: keys that the new checkpoint has and the source does not.
+        train_ops: ops of the graph that now run the mask update; none where the graph does not train.
+        apart: ops that train weights and that the update does not wait for.
+    """
+
+    prefix: str
+    plan: MaskPlan
+    added: Tuple[str, ...]
+    train_ops: Tuple[str, ...]
+    apart: Tuple[str, ...]
+
+
+def rewrite_checkpoint(
+    src: str,
+    dst: str,
+    spec: PruningSpec,
+    meta: Optional[str] = None,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    progress: Optional[Progress] = None,
+) -> RewriteResult:
+    """Adds masks of ones to a dense checkpoint, and to the training graph beside it all that pruning needs.
+
+    The new checkpoint restores into the model under `auto_mask`. Its .meta file trains with pruning by
+    `tf.train.import_meta_graph` and the graph's own train op, and its savers save and restore the masks. Nothing of
+    the graph is run. A weight that the graph masks already keeps its mask.
+
+    Args:
+        src: prefix of a checkpoint, or a checkpoint directory, whose latest is taken.
+        dst: prefix of the new checkpoint, or, where `src` is a directory, a new directory.
+        spec: what to mask, and when.
+        meta: the .meta file of the graph, where it does not lie beside the checkpoint.
+        rules: what is known of op types.
+        progress: called with bytes done and bytes in all.
+
+    Raises:
+        SourceError: the source is missing, damaged or masked already, or has no .meta file.
+        PlanError: nothing is to be masked, or the graph cannot be masked with certainty.
+        DestinationError: the destination exists or cannot be written.
+        VerificationError: what was written does not read back as it should. Nothing is left behind.
+    """
+    source = find_source(src)
+    if source.prefix is None:
+        raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
+    to_directory = os.path.isdir(src)
+    prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
+    check_destination(dst, prefix, to_directory)
+    if to_directory and os.path.realpath(dst).startswith(os.path.join(os.path.realpath(src), "")):
+        raise DestinationError(f"{dst}: lies inside {src}, which stays as it is; name a place outside")
+    reader = CheckpointReader(source.prefix)
+    meta_path = _meta_path(source, meta)
+    meta_graph = read_meta_graph(meta_path)
+    view = tf_compat.view_of_meta_graph(meta_graph)
+    _check_dense(reader, meta_path, view, plan_view(view, spec, rules))
+    masked = mask_meta_graph(meta_graph, meta_path, spec, rules)
+    _check_weights(reader, meta_path, masked.plan, weight_keys(meta_graph, view))
+    added = _added(reader, masked)
+    with files.staging_directory(dst if to_directory else prefix) as staged:
+        staged_prefix = os.path.join(staged, os.path.basename(prefix))
+        parts = incomplete_tensors(meta_graph)
+        copy_checkpoint(reader, reader.names(), staged_prefix, parts, added, progress=progress)
+        content = masked.definition.SerializeToString(deterministic=True)
+        files.write_bytes(staged_prefix + ".meta", content)
+        _check_data(reader, parts, added, staged_prefix)
+        _check_graph(staged_prefix + ".meta", content, masked, rules)
+        publish(staged, dst, prefix, to_directory)
+    return RewriteResult(
+        prefix,
+        masked.plan,
+        tuple(sorted(item.key for item in added)),
+        tuple(hook.op.name for hook in masked.hooks),
+        tuple(sorted({name for hook in masked.hooks for name in hook.apart})),
+    )
+
+
+def _meta_path(source: Source, meta: Optional[str]) -> str:
+    """Returns where the graph is. Which tensors are weights is never guessed from the data alone."""
+    path = meta if meta is not None else source.meta_path
+    if path is None:
+        raise SourceError(
+            f"{source.prefix}.meta: expected the graph of this checkpoint, which tells its weights, found no such "
+            "file; give a .meta file of the same model (--meta FILE)"
+        )
+    return path
+
+
+def _check_dense(reader: CheckpointReader, meta_path: str, view: GraphView, plan: MaskPlan) -> None:
+    """Refuses what is masked already, or has an update of masks that another one would get in the way of."""
+    masked = [site for site in plan.sites if site.masked]
+    if masked and len(masked) == len(plan.sites):
+        raise SourceError(
+            f"{meta_path}: expected a dense model, found masks on all {len(masked)} weights that the spec asks for; it "
+            "is masked already: train it as it is, or fold it first"
+        )
+    written = next((op for site in masked for op in _updates(view, site)), UPDATE if UPDATE in view.nodes else None)
+    if written is not None:
+        raise SourceError(
+            f"{meta_path}: expected a graph that updates no masks, found '{written}', which does; train it as it is, "
+            "or fold it and take the dense graph"
+        )
+    held = set(reader.names())
+    known = {name.partition(":")[0] for name in view.saved}
+    for name in sorted(held):
+        threshold = threshold_of(name) if name.endswith("mask") else ""
+        if threshold in held and reader.shape(threshold) == () and name not in known | view.mask_state():
+            raise SourceError(
+                f"{reader.prefix}: expected a dense checkpoint, found mask '{name}', which the graph in {meta_path} "
+                "does not have; fold it first, or give the .meta file that it was saved with"
+            )
+
+
+def _updates(view: GraphView, site: Site) -> List[str]:
+    """Returns the ops that write an existing mask while training: neither its initializer nor a saver."""
+    found = []
+    for edge in view.edges_from(site.mask):
+        node = view.nodes[edge.op]
+        if edge.port != 0 or not is_write(node.op_type) or edge.op == f"{site.mask}/Assign":
+            continue
+        source = node.inputs[1].op
+        while view.nodes[source].op_type == "Identity":
+            source = view.nodes[source].inputs[0].op
+        if not view.nodes[source].op_type.startswith("Restore"):
+            found.append(edge.op)
+    return found
+
+
+def _check_weights(reader: CheckpointReader, meta_path: str, plan: MaskPlan, keys: Any) -> None:
+    """Checks that the checkpoint holds the graph's weights; a saver may hold them under names of its own."""
+    held = set(reader.names())
+    for site in plan.sites:
+        key = keys.get(site.variable, site.saved_variable)
+        shape = site.shape if site.part is None else site.part.full_shape
+        if key not in held:
+            raise SourceError(
+                f"{reader.prefix}: expected '{key}', a weight of the graph in {meta_path}, found no such tensor; give "
+                "the .meta file of this checkpoint"
+            )
+        if reader.shape(key) != tuple(shape):
+            raise SourceError(
+                f"{reader.prefix}: expected '{key}' of shape {tuple(shape)}, as the graph in {meta_path} has it, found "
+                f"{reader.shape(key)}; give the .meta file of this checkpoint"
+            )
+
+
+def _added(reader: CheckpointReader, masked: MaskedMetaGraph) -> List[NewTensor]:
+    """Returns the pruning state that the checkpoint lacks; the parts of a partitioned mask are one tensor."""
+    held = set(reader.names())
+    found = {}
+    for variable, value in masked.state:
+        if variable.key not in held:
+            found[variable.key] = NewTensor(variable.key, variable.dtype, variable.shape, value)
+        elif reader.shape(variable.key) != variable.shape:
+            raise SourceError(
+                f"{reader.prefix}: expected '{variable.key}' of shape {variable.shape}, or none, found one of shape "
+                f"{reader.shape(variable.key)}; fold the checkpoint first"
+            )
+    return list(found.values())
+
+
+def _check_data(reader: CheckpointReader, parts: Parts, added: Sequence[NewTensor], prefix: str) -> None:
+    """Rereads what was written and compares every tensor with what it should be, bit for bit."""
+    written = CheckpointReader(prefix)
+    expected: Set[str] = {*reader.names(), *(item.key for item in added)}
+    if set(written.names()) != expected:
+        raise VerificationError(f"{prefix}: expected {len(expected)} tensors, found {len(written.names())}")
+    for name in reader.names():
+        check_copied(reader, written, name, parts)
+    for item in added:
+        check_same(
+            np.full(item.shape, item.value, item.dtype.as_numpy_dtype), written.tensor(item.key), item.key, prefix
+        )
+
+
+def _check_graph(path: str, content: bytes, masked: MaskedMetaGraph, rules: Sequence[Rule]) -> None:
+    """Rereads the graph, and finds in it every weight that was masked, with its mask."""
+    with open(path, "rb") as stream:
+        if stream.read() != content:
+            raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
+    view = tf_compat.view_of_meta_graph(read_meta_graph(path))
+    plan = plan_view(view, masked.plan.spec, rules)
+    found = {(site.variable, site.mask) for site in plan.sites if site.masked}
+    for site in masked.plan.sites:
+        if (site.variable, site.mask) not in found:
+            raise VerificationError(f"{path}: expected mask '{site.mask}' on '{site.variable}', found none")
+    verify_view(view, plan)
