@@ -4,10 +4,11 @@ from graph_masker.cli.app import commands, main
 from graph_masker.cli.fold import fold
 from graph_masker.cli.inspect import inspect
 from graph_masker.cli.plot import plot
+from graph_masker.cli.rewrite import rewrite
 from graph_masker.cli.run import run
 from graph_masker.cli.verify import verify
 
 __all__ = ["commands", "main"]
 
-for _command in (inspect, fold, verify, run, plot):
+for _command in (inspect, rewrite, fold, verify, run, plot):
     commands.add_command(_command)
