@@ -11,9 +11,7 @@ from graph_masker.cli.options import spec_of, spec_options
 @click.command()
 @click.argument("src")
 @click.argument("dst")
-@click.option(
-    "--meta", metavar="FILE", help="The .meta file of SRC's training graph, where it does not lie beside SRC."
-)
+@click.option("--meta", metavar="FILE", help="The .meta file of SRC's graph, where it does not lie beside SRC.")
 @spec_options
 def rewrite(
     src: str, dst: str, meta: Optional[str], spec_file: Optional[str], hparams: Optional[str], **options: Any
