@@ -11,6 +11,7 @@ from tensorflow.contrib import model_pruning
 from graph_masker.estimator import auto_mask
 from graph_masker.masker import Masker, mask_graph
 from graph_masker.plan import LAST_UPDATE_STEP
+from graph_masker.session import masking
 from graph_masker.spec import PruningSpec
 from tests.helpers.running import initialize, single_threaded, variables_by_name
 
@@ -177,6 +178,14 @@ def train_from_files(model: Model, prefix: str) -> Recording:
             start=functools.partial(_restored, saver, prefix),
             end=lambda session: saver.save(session, f"{prefix}-trained", write_meta_graph=False, write_state=False),
         )
+
+
+def train_under_masking(model: Model, spec: PruningSpec, prefix: str) -> Recording:
+    """Trains the plain net inside `masking`, from a masked checkpoint."""
+    with tf.Graph().as_default() as graph, masking(spec):
+        loss, train_op = _build(model, model.plain)
+        start = functools.partial(_restored, tf.train.Saver(), prefix)
+        return _record(model, graph, loss, [train_op], [], None, start)
 
 
 def train_hand_masked(
