@@ -83,8 +83,7 @@ def fold_checkpoint(src: str, dst: str, progress: Optional[Progress] = None) -> 
     if source.prefix is None:
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     to_directory = os.path.isdir(src)
-    prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
-    check_destination(dst, prefix, to_directory)
+    prefix = new_prefix(source.prefix, dst, to_directory)
     reader = CheckpointReader(source.prefix)
     meta_graph = None if source.meta_path is None else read_meta_graph(source.meta_path)
     names = find_masks(reader, _collections(meta_graph))
@@ -108,8 +107,18 @@ def _collections(meta_graph: Any) -> Dict[str, str]:
     return {record.mask: record.variable for record in view.masks.values()}
 
 
-def check_destination(dst: str, prefix: str, to_directory: bool) -> None:
-    """Raises a DestinationError where a new checkpoint has no name, or one that is taken."""
+def new_prefix(source: str, dst: str, to_directory: bool) -> str:
+    """Returns the prefix of a new checkpoint.
+
+    Args:
+        source: prefix of the one that it is made of.
+        dst: a new directory, where the source was named by its directory; else the prefix.
+        to_directory: which of the two.
+
+    Raises:
+        DestinationError: it has no name, or one that is taken.
+    """
+    prefix = os.path.join(dst, os.path.basename(source) or "model.ckpt") if to_directory else dst
     if not dst:
         raise DestinationError("DST: expected the name of a new checkpoint, found an empty one")
     if to_directory or os.path.isdir(dst):
@@ -121,6 +130,7 @@ def check_destination(dst: str, prefix: str, to_directory: bool) -> None:
             raise DestinationError(f"{path}: exists already; name a new destination or remove it")
     if not os.path.basename(prefix):
         raise DestinationError(f"{dst}: expected the prefix of a new checkpoint, such as {dst}model.ckpt-0")
+    return prefix
 
 
 @dataclass(frozen=True)

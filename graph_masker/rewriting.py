@@ -12,9 +12,9 @@ from graph_masker.checkpoint import (
     Parts,
     Progress,
     check_copied,
-    check_destination,
     check_same,
     copy_checkpoint,
+    new_prefix,
     publish,
 )
 from graph_masker.effects import is_write
@@ -82,8 +82,7 @@ def rewrite_checkpoint(
     if source.prefix is None:
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     to_directory = os.path.isdir(src)
-    prefix = os.path.join(dst, os.path.basename(source.prefix)) if to_directory else dst
-    check_destination(dst, prefix, to_directory)
+    prefix = new_prefix(source.prefix, dst, to_directory)
     if to_directory and os.path.realpath(dst).startswith(os.path.join(os.path.realpath(src), "")):
         raise DestinationError(f"{dst}: lies inside {src}, which stays as it is; name a place outside")
     reader = CheckpointReader(source.prefix)

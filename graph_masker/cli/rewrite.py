@@ -32,5 +32,9 @@ def rewrite(
     report.console().print(report.sites_table(result.plan), report.skips_table(result.plan))
     for op in result.apart:
         click.echo(f"the mask update does not wait for '{op}', which no op of the graph runs together with it")
-    updated = f"updated with '{result.train_ops[0]}'" if result.train_ops else "never updated: the graph does not train"
+    updated = (
+        f"updated in training, before '{result.train_ops[0]}'"
+        if result.train_ops
+        else "never updated: the graph does not train"
+    )
     click.echo(f"wrote {result.prefix}: {len(result.plan.sites)} masks, {updated}; {len(result.added)} tensors added")
