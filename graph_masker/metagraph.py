@@ -42,20 +42,22 @@ class MaskedMetaGraph:
     hooks: Tuple[Hook, ...]
 
 
-def mask_meta_graph(meta_graph: Any, path: str, spec: PruningSpec, rules: Sequence[Rule]) -> MaskedMetaGraph:
+def mask_meta_graph(
+    meta_graph: Any, graph: Any, path: str, spec: PruningSpec, rules: Sequence[Rule]
+) -> MaskedMetaGraph:
     """Masks the graph of a MetaGraph, and makes its train op and its savers know the masks. Runs nothing of it.
 
     Args:
         meta_graph: a MetaGraphDef; it stays as it is.
+        graph: what `imported` made of it; it is masked.
         path: of its file, for messages.
         spec: what to mask, and when.
         rules: what is known of op types.
 
     Raises:
-        SourceError: it cannot be imported, or trains in a way in which masks could not be updated.
+        SourceError: it trains in a way in which masks could not be updated.
         PlanError: nothing is to be masked, or gradients cannot be matched with certainty.
     """
-    graph = _imported(meta_graph, path)
     before = tf_compat.exported_collections(graph)
     claim(graph)
     masker = Masker(graph, spec, rules)
@@ -64,7 +66,7 @@ def mask_meta_graph(meta_graph: Any, path: str, spec: PruningSpec, rules: Sequen
     hooks = _attach(masker, path)
     initialize_with_weights(masker)
     definition = _spliced(meta_graph, graph, before)
-    extend_savers(definition, tf_compat.view_of_meta_graph(definition), _state(masker))
+    extend_savers(definition, tf_compat.view_of_meta_graph(definition), _state(masker), path)
     masks = {variable.op.name for variable in masker.masks.values()}
     state = []
     for variable in masker.state_variables:
@@ -74,7 +76,12 @@ def mask_meta_graph(meta_graph: Any, path: str, spec: PruningSpec, rules: Sequen
     return MaskedMetaGraph(definition, plan, tuple(state), hooks)
 
 
-def _imported(meta_graph: Any, path: str) -> Any:
+def imported(meta_graph: Any, path: str) -> Any:
+    """Returns a graph that holds a MetaGraph.
+
+    Raises:
+        SourceError: it is damaged, or has an op of a library that TensorFlow does not come with.
+    """
     unknown = tf_compat.unknown_op(meta_graph)
     if unknown is not None:
         raise SourceError(

@@ -33,22 +33,23 @@ class State(NamedTuple):
     step: str
 
 
-def weight_keys(meta_graph: Any, view: GraphView) -> Dict[str, str]:
+def weight_keys(meta_graph: Any, view: GraphView, path: str) -> Dict[str, str]:
     """Returns the keys under which the saver that comes with a MetaGraph saves each variable; empty without a saver.
 
     Args:
         meta_graph: the MetaGraph.
         view: of it.
+        path: of its file, for messages.
     """
     if not meta_graph.HasField("saver_def"):
         return {}
     found: Dict[str, str] = {}
-    for save in _Nodes(meta_graph, view).saves_of(meta_graph.saver_def):
+    for save in _Nodes(meta_graph, view, path).saves_of(meta_graph.saver_def):
         found.update(zip(save.variables, save.keys))
     return found
 
 
-def extend_savers(meta_graph: Any, view: GraphView, state: State) -> None:
+def extend_savers(meta_graph: Any, view: GraphView, state: State, path: str) -> None:
     """Adds to each saver the masks and thresholds of the weights that it saves. In place.
 
     What counts steps goes with the global step, as for savers in a live graph (`savers.include_state`).
@@ -57,11 +58,12 @@ def extend_savers(meta_graph: Any, view: GraphView, state: State) -> None:
         meta_graph: the MetaGraph, with the masks in its graph.
         view: of it.
         state: what savers are to take in.
+        path: of the file, for messages.
 
     Raises:
         SourceError: a saver is made of other ops than TensorFlow's own savers are.
     """
-    nodes = _Nodes(meta_graph, view)
+    nodes = _Nodes(meta_graph, view, path)
     for saver in _savers(meta_graph):
         _extend(nodes, saver, state)
 
@@ -89,7 +91,8 @@ class _Save(NamedTuple):
 class _Nodes:
     """The nodes of a MetaGraph, by name."""
 
-    def __init__(self, meta_graph: Any, view: GraphView) -> None:
+    def __init__(self, meta_graph: Any, view: GraphView, path: str) -> None:
+        self._path = path
         self.by_name = {node.name: node for node in meta_graph.graph_def.node}
         self._graph = meta_graph.graph_def
         self._view = view
@@ -111,8 +114,8 @@ class _Nodes:
                 waiting.extend(text.lstrip("^").partition(":")[0] for text in node.input)
         if not found or saver.restore_op_name not in self.by_name:
             raise SourceError(
-                f"{saver.save_tensor_name}: expected a saver that ends in a SaveV2 op, found none; export the graph "
-                "with a tf.train.Saver of TensorFlow's own"
+                f"{self._path}: expected a saver whose '{saver.save_tensor_name}' ends in a SaveV2 op, found none; export "
+                "the graph with a tf.train.Saver of TensorFlow's own"
             )
         return sorted(found, key=lambda save: str(save.node.name))
 
@@ -126,8 +129,8 @@ class _Nodes:
         keys = [key.decode() for key in self._strings(node, 1)]
         if len(keys) != len(variables):
             raise SourceError(
-                f"{node.name}: expected a name for each of {len(variables)} tensors, found {len(keys)}; export the "
-                "graph anew"
+                f"{self._path}: '{node.name}': expected a name for each of {len(variables)} tensors, found {len(keys)}; "
+                "export the graph anew"
             )
         return _Save(node, variables, keys)
 
@@ -135,7 +138,7 @@ class _Nodes:
         constant = self.by_name.get(node.input[port])
         if constant is None or constant.op != "Const":
             raise SourceError(
-                f"{node.name}: expected constant names in input {port}, found none; export the graph anew"
+                f"{self._path}: '{node.name}': expected constant text in input {port}, found none; export the graph anew"
             )
         values: List[bytes] = tf.make_ndarray(constant.attr["value"].tensor).tolist()
         return values

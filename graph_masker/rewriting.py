@@ -21,7 +21,7 @@ from graph_masker.effects import is_write
 from graph_masker.engine import UPDATE
 from graph_masker.errors import DestinationError, SourceError, VerificationError
 from graph_masker.inspection import plan_view
-from graph_masker.metagraph import MaskedMetaGraph, mask_meta_graph
+from graph_masker.metagraph import MaskedMetaGraph, imported, mask_meta_graph
 from graph_masker.metasavers import weight_keys
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.source import CheckpointReader, Source, find_source, incomplete_tensors, read_meta_graph
@@ -29,6 +29,9 @@ from graph_masker.spec import PruningSpec
 from graph_masker.verify import verify_view
 from graph_masker.view import GraphView, threshold_of
 from rewriters import DEFAULT_RULES, Rule
+
+# By which a variable enters conds and loops.
+_PASSAGES = frozenset(("Switch", "RefSwitch", "Enter", "RefEnter"))
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,12 @@ def rewrite_checkpoint(
     reader = CheckpointReader(source.prefix)
     meta_path = _meta_path(source, meta)
     meta_graph = read_meta_graph(meta_path)
+    # Importing checks that the graph is whole, on which all that looks at it relies.
+    graph = imported(meta_graph, meta_path)
     view = tf_compat.view_of_meta_graph(meta_graph)
     _check_dense(reader, meta_path, view, plan_view(view, spec, rules))
-    masked = mask_meta_graph(meta_graph, meta_path, spec, rules)
-    _check_weights(reader, meta_path, masked.plan, weight_keys(meta_graph, view))
+    masked = mask_meta_graph(meta_graph, graph, meta_path, spec, rules)
+    _check_weights(reader, meta_path, masked.plan, weight_keys(meta_graph, view, meta_path))
     added = _added(reader, masked)
     with files.staging_directory(dst if to_directory else prefix) as staged:
         staged_prefix = os.path.join(staged, os.path.basename(prefix))
@@ -130,7 +135,8 @@ def _check_dense(reader: CheckpointReader, meta_path: str, view: GraphView, plan
             f"{meta_path}: expected a dense model, found masks on all {len(masked)} weights that the spec asks for; it "
             "is masked already: train it as it is, or fold it first"
         )
-    written = next((op for site in masked for op in _updates(view, site)), UPDATE if UPDATE in view.nodes else None)
+    updates = [UPDATE] if UPDATE in view.nodes else [op for site in masked for op in _updates(view, site)]
+    written = next(iter(updates), None)
     if written is not None:
         raise SourceError(
             f"{meta_path}: expected a graph that updates no masks, found '{written}', which does; train it as it is, "
@@ -150,8 +156,11 @@ def _check_dense(reader: CheckpointReader, meta_path: str, view: GraphView, plan
 def _updates(view: GraphView, site: Site) -> List[str]:
     """Returns the ops that write an existing mask while training: neither its initializer nor a saver."""
     found = []
-    for edge in view.edges_from(site.mask):
+    waiting = list(view.edges_from(site.mask))
+    for edge in waiting:
         node = view.nodes[edge.op]
+        if edge.port == 0 and node.op_type in _PASSAGES:
+            waiting.extend(view.edges_from(edge.op))
         if edge.port != 0 or not is_write(node.op_type) or edge.op == f"{site.mask}/Assign":
             continue
         source = node.inputs[1].op

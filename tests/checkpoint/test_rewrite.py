@@ -71,7 +71,10 @@ def test_the_graph_differs_by_its_masks_alone(dense, tmp_path):
         del node.input[:], found.input[:]
         assert node == found, node.name
     assert extended == {"save/SaveV2", "save/SaveV2/tensor_names", "save/SaveV2/shape_and_slices"}
-    weights = {("first/kernel/read", "first/masked_weight"), ("second/kernel/read", "second/masked_weight")}
+    weights = {
+        ("first/kernel/read", "first/kernel/masked_weight"),
+        ("second/kernel/read", "second/kernel/masked_weight"),
+    }
     assert {(before, after) for _, before, after in moved if "kernel" in before} == weights
     forward = {name for name, before, _ in moved if "kernel" in before}
     assert {"first/MatMul", "second/MatMul"} <= forward
@@ -208,7 +211,7 @@ def test_a_graph_placed_on_other_machines(tmp_path):
     result = rewrite_checkpoint(save(tmp_path / "dense"), str(tmp_path / "new"), SPEC, meta=str(tmp_path / "far.meta"))
     nodes = {node.name: node for node in meta_graph_of(result.prefix).graph_def.node}
     for scope in ("first", "second"):
-        for name in ("mask", "threshold", "masked_weight"):
+        for name in ("mask", "threshold", "kernel/masked_weight"):
             assert nodes[f"{scope}/{name}"].device == nodes[f"{scope}/kernel"].device != ""
     assert {nodes[f"{scope}/mask"].device for scope in ("first", "second")} <= {"/job:ps/task:0", "/job:ps/task:1"}
     check_training(result.prefix, clear_devices=True)
@@ -233,7 +236,7 @@ def test_loops_and_conds_survive(tmp_path):
             dtype=tf.float32,
         )
         kernel = tf.get_variable("shared/kernel", [4, 4])
-        net = tf.cond(tf.reduce_sum(outputs) > 0, lambda: outputs[:, -1] @ kernel, lambda: outputs[:, 0] @ (2 * kernel))
+        net = tf.cond(tf.reduce_sum(outputs) > 0, lambda: outputs[:, -1] @ kernel, lambda: outputs[:, 0] @ kernel)
         loss = tf.reduce_sum(tf.square(net))
         return loss, tf.train.GradientDescentOptimizer(0.1).minimize(loss, step)
 
