@@ -114,8 +114,8 @@ class _Nodes:
                 waiting.extend(text.lstrip("^").partition(":")[0] for text in node.input)
         if not found or saver.restore_op_name not in self.by_name:
             raise SourceError(
-                f"{self._path}: expected a saver whose '{saver.save_tensor_name}' ends in a SaveV2 op, found none; export "
-                "the graph with a tf.train.Saver of TensorFlow's own"
+                f"{self._path}: expected a saver whose '{saver.save_tensor_name}' ends in a SaveV2 op, found none; "
+                "export the graph with a tf.train.Saver of TensorFlow's own"
             )
         return sorted(found, key=lambda save: str(save.node.name))
 
@@ -129,8 +129,8 @@ class _Nodes:
         keys = [key.decode() for key in self._strings(node, 1)]
         if len(keys) != len(variables):
             raise SourceError(
-                f"{self._path}: '{node.name}': expected a name for each of {len(variables)} tensors, found {len(keys)}; "
-                "export the graph anew"
+                f"{self._path}: '{node.name}': expected a name for each of {len(variables)} tensors, found {len(keys)}"
+                "; export the graph anew"
             )
         return _Save(node, variables, keys)
 
@@ -138,7 +138,8 @@ class _Nodes:
         constant = self.by_name.get(node.input[port])
         if constant is None or constant.op != "Const":
             raise SourceError(
-                f"{self._path}: '{node.name}': expected constant text in input {port}, found none; export the graph anew"
+                f"{self._path}: '{node.name}': expected constant text in input {port}, found none; export the graph "
+                "anew"
             )
         values: List[bytes] = tf.make_ndarray(constant.attr["value"].tensor).tolist()
         return values
