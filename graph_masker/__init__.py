@@ -26,6 +26,7 @@ _HOMES = {
     "fold_checkpoint": "checkpoint",
     "strip_model": "stripping",
     "prune_model": "pruning",
+    "rewrite_checkpoint": "rewriting",
     "MaskPlan": "plan",
     "Site": "plan",
     "Skip": "plan",

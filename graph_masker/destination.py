@@ -3,8 +3,9 @@
 import contextlib
 import os
 import re
+import shutil
 from dataclasses import dataclass
-from typing import Callable, Iterator, List
+from typing import Callable, Collection, Iterator, List
 
 from graph_masker import files
 from graph_masker.errors import DestinationError
@@ -70,6 +71,47 @@ def _real(path: str) -> str:
 
 def _is_inside(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ""))
+
+
+@contextlib.contextmanager
+def publishing(dst: str) -> Iterator[str]:
+    """Yields a path at which a file or folder is to be written, complete and flushed; it then becomes `dst`.
+
+    If an error is raised inside, nothing is left behind.
+
+    Raises:
+        DestinationError: it cannot be written. OSErrors raised inside count.
+    """
+    try:
+        with files.staging_directory(dst) as staged:
+            # What is read again is known by its ending.
+            new = os.path.join(staged, "new" + os.path.splitext(dst)[1])
+            yield new
+            files.move_into_place(new, dst, os.path.join(staged, files.OLD))
+    except OSError as error:
+        raise DestinationError(f"{dst}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def publishing_saved_model(folder: str, dst: str, written: Collection[str]) -> Iterator[str]:
+    """Yields a copy of a SavedModel's folder, to be completed; it then becomes `dst`.
+
+    Args:
+        folder: of the SavedModel.
+        dst: a new folder.
+        written: what is not copied but written inside, as paths relative to the folder.
+
+    Raises:
+        DestinationError: it cannot be written. OSErrors raised inside count.
+    """
+    left = {os.path.join(folder, path) for path in written}
+    with publishing(dst.rstrip(os.sep)) as new:
+        shutil.copytree(folder, new, ignore=lambda at, names: [n for n in names if os.path.join(at, n) in left])
+        yield new
+        for at, _, names in os.walk(new):
+            for name in names:
+                files.sync(os.path.join(at, name))
+            files.sync(at)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from typing import Iterator, List, Optional, Tuple
 
-from graph_masker.errors import DestinationError
+from graph_masker.errors import DestinationError, VerificationError
 
 # In a staging directory: what was replaced, until all that replaces it is there.
 OLD = "old"
@@ -134,6 +134,22 @@ def _exchange(left: str, right: str) -> bool:
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
         return False
     raise OSError(number, os.strerror(number), right)
+
+
+def write_checked(path: str, content: bytes) -> None:
+    """Writes a file of a staging directory, flushes it to disk, and reads it again.
+
+    Raises:
+        OSError: it cannot be written.
+        VerificationError: it does not read back as it was written.
+    """
+    with open(path, "wb") as stream:
+        stream.write(content)
+    sync(path)
+    with open(path, "rb") as stream:
+        found = stream.read()
+    if found != content:
+        raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
 
 
 def write_text(path: str, text: str) -> None:

@@ -2,8 +2,8 @@
 
 from typing import AbstractSet, Any, Optional
 
-from graph_masker.errors import SourceError, VerificationError
-from graph_masker.graph_files import read_meta_graph
+from graph_masker import files
+from graph_masker.errors import SourceError
 from graph_masker.unmasking import unmask_meta_graph, without_saved
 
 
@@ -31,8 +31,5 @@ def write_folded_graph(
         original = without_saved(unmask_meta_graph(meta_graph, source or path), slots)
     except SourceError as error:
         return str(error)
-    with open(path, "wb") as stream:
-        stream.write(original.SerializeToString(deterministic=True))
-    if read_meta_graph(path) != original:
-        raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
+    files.write_checked(path, original.SerializeToString(deterministic=True))
     return None

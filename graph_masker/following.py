@@ -3,11 +3,12 @@
 import contextlib
 import functools
 import inspect
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
+from graph_masker.attaching import hang_update, initialize_with_weights
 from graph_masker.errors import UsageError
 from graph_masker.masker import Masker
 from graph_masker.missing import Missing
@@ -15,7 +16,6 @@ from graph_masker.plan import MaskPlan
 from graph_masker.restoring import Restoring
 from graph_masker.savers import include_state, tolerate_dense
 from graph_masker.saving import save_safely
-from graph_masker.steps import StepAhead, StepOfItsOwn
 from graph_masker.trainers import Hook, hooks_of, trains
 
 # Ops that neither compute with a weight nor train it: a graph that has grown by nothing else needs no second look.
@@ -124,7 +124,7 @@ class Following:
             if self.masker.masks:
                 self._savers.give_state()
                 tf_compat.track_in_keras(list(self.masker.state_variables))
-                self._initialize_with_weights()
+                initialize_with_weights(self.masker, self._seen)
         self._known = tf_compat.newest_number(self._graph)
         return True
 
@@ -179,39 +179,10 @@ class Following:
 
     def _hang(self, hook: Hook) -> None:
         """Makes an op wait for an update, which waits for all that the op waits for."""
-        if hook.apart:
-            tf.logging.warning(
-                "graph_masker: masks are updated with '%s', which does not wait for what '%s' (and %d more) "
-                "write; if all that runs at once, put all that trains at once into one tf.group",
-                hook.op.name,
-                hook.apart[0],
-                len(hook.apart) - 1,
-            )
-        after = [*hook.op.control_inputs, *(tensor.op for tensor in hook.op.inputs)]
-        step: Any = hook.step
-        if step is None:
-            step = StepOfItsOwn(self.masker.counter())
-        elif hook.is_count:
-            step = StepAhead(step, hook.op)
-        tf_compat.add_control_input(hook.op, self.masker.attach_update(*after, step=step))
+        hang_update(self.masker, hook)
         self._hooks.add(hook.op)
         self._missing.expect(hook)
         self._updated = set(self.masker.masks)
-
-    def _initialize_with_weights(self) -> None:
-        """Makes ops that initialize weights, and were built before there were masks, initialize masks too."""
-        shared = [variable.initializer for variable in self.masker.shared_state]
-        wanted: Dict[Any, Dict[Any, None]] = {}
-        for item in self.masker.masked_variables:
-            own = [variable.initializer for variable in self.masker.state_of(item)]
-            for op in tf_compat.waiting_for(item.weight.initializer):
-                if op.type == "NoOp" and tf_compat.number_of(op) > self._seen:
-                    wanted.setdefault(op, {}).update(dict.fromkeys([*own, *shared]))
-        for op, initializers in wanted.items():
-            held = set(op.control_inputs)
-            for initializer in initializers:
-                if initializer not in held:
-                    tf_compat.add_control_input(op, initializer)
 
 
 class _Savers(Restoring):

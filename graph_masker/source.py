@@ -130,7 +130,8 @@ class CheckpointReader:
                 f"{prefix}: expected a path without * ? [ \\, which TensorFlow takes for patterns; rename the folder"
             )
         with _trouble(prefix):
-            self._reader = tf.train.load_checkpoint(prefix)
+            # tf.train.load_checkpoint would take a prefix without a name ("folder/") for a directory.
+            self._reader = tf.train.NewCheckpointReader(prefix)
             self._shapes: Dict[str, List[int]] = self._reader.get_variable_to_shape_map()
             self._types: Dict[str, Any] = self._reader.get_variable_to_dtype_map()
 

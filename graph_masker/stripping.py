@@ -1,19 +1,17 @@
 """strip_model: masked frozen graphs and SavedModels become plain ones. Nothing of them is imported or run."""
 
-import contextlib
 import os
-import shutil
 import zlib
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from google.protobuf import text_format
 
 from graph_masker import files, tf_compat
 from graph_masker.checkpoint import FoldedWeight, fold_tensors
 from graph_masker.copying import Progress
-from graph_masker.destination import check_destination
-from graph_masker.errors import DestinationError, SourceError, VerificationError
+from graph_masker.destination import check_destination, publishing, publishing_saved_model
+from graph_masker.errors import SourceError
 from graph_masker.graph_files import read_graph_def, read_saved_model
 from graph_masker.masks import find_masks
 from graph_masker.source import CheckpointReader, Kind, Source, find_source
@@ -80,8 +78,8 @@ def _strip_frozen(source: Source, dst: str, overwrite: bool) -> StripResult:
         if dst.endswith(_TEXT)
         else graph_def.SerializeToString(deterministic=True)
     )
-    with _publishing(dst) as staged:
-        _write_checked(os.path.join(staged, "new"), content)
+    with publishing(dst) as new:
+        files.write_checked(new, content)
     return StripResult(source.path, dst, tuple(FoldedWeight(*weight) for weight in weights))
 
 
@@ -104,60 +102,18 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
         raise SourceError(f"{folder}: expected variables/variables.index, found no such file; export it anew")
     reader = CheckpointReader(source.prefix)
     names = find_masks(reader, pairs)
-    with _publishing(dst) as staged:
-        new = os.path.join(staged, "new")
-        variables = os.path.join(new, "variables")
-        shutil.copytree(folder, new, ignore=_taken_care_of(folder))
-        os.makedirs(variables, exist_ok=True)
-        prefix = os.path.join(variables, os.path.basename(source.prefix))
-        weights = fold_tensors(reader, names, prefix, progress)
-        is_text = source.graph_path.endswith(_TEXT)
+    graph_name, variables = os.path.basename(source.graph_path), os.path.dirname(source.prefix)
+    left = [graph_name, os.path.relpath(variables, folder)]
+    with publishing_saved_model(folder, dst, left) as new:
+        os.mkdir(os.path.join(new, left[1]))
+        weights = fold_tensors(reader, names, os.path.join(new, os.path.relpath(source.prefix, folder)), progress)
         content = (
             text_format.MessageToString(saved_model).encode()
-            if is_text
+            if graph_name.endswith(_TEXT)
             else saved_model.SerializeToString(deterministic=True)
         )
-        _write_checked(os.path.join(new, os.path.basename(source.graph_path)), content)
-        for root, _, names_in_root in os.walk(new):
-            for name in names_in_root:
-                files.sync(os.path.join(root, name))
-            files.sync(root)
+        files.write_checked(os.path.join(new, graph_name), content)
     return StripResult(folder, dst, weights, tuple(sorted(names.copies)))
-
-
-def _taken_care_of(folder: str) -> Any:
-    """Returns what tells `copytree` which files are written, not copied."""
-
-    def ignored(root: str, names: Any) -> Any:
-        if root == folder:
-            return [name for name in names if name in ("saved_model.pb", "saved_model.pbtxt")]
-        return [name for name in names if name.startswith("variables.")] if root.endswith("/variables") else []
-
-    return ignored
-
-
-@contextlib.contextmanager
-def _publishing(dst: str) -> Iterator[str]:
-    """Yields a folder in which `new` is to be written, complete; it then becomes `dst`."""
-    try:
-        with files.staging_directory(dst) as staged:
-            yield staged
-            files.move_into_place(os.path.join(staged, "new"), dst, os.path.join(staged, files.OLD))
-    except OSError as error:
-        raise DestinationError(f"{dst}: cannot be written: {error.strerror}") from error
-
-
-def _write_checked(path: str, content: bytes) -> None:
-    with open(path, "wb") as stream:
-        stream.write(content)
-    files.sync(path)
-    if _read(path) != content:
-        raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()
 
 
 def sizes_of(path: str) -> Tuple[int, int]:

@@ -82,5 +82,6 @@ def check_constants(path: str, graph_def: Any, edits: Edits) -> None:
     for written, source in zip(found.node, graph_def.node):
         if source.name in names:
             written.attr["value"].CopyFrom(source.attr["value"])
-    if found != graph_def:
+    # Messages that hold NaN are never equal.
+    if found.SerializeToString(deterministic=True) != graph_def.SerializeToString(deterministic=True):
         raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable, Optional, Sequence, Tuple
 
 from graph_masker import files
 from graph_masker.copying import Changes, copy_checkpoint
-from graph_masker.destination import check_checkpoint_destination, check_destination
+from graph_masker.destination import check_checkpoint_destination, check_destination, publishing, publishing_saved_model
 from graph_masker.errors import DestinationError, SourceError
 from graph_masker.graph_files import ConstantsReader, read_graph, view_of
 from graph_masker.plan import MaskPlan
@@ -23,6 +23,7 @@ from rewriters import DEFAULT_RULES, Rule
 Progress = Callable[[int, int], None]
 
 _SHARE = 1000
+_TEXT = ".pbtxt"
 _VARIABLES = os.path.join("variables", "variables")
 
 
@@ -110,24 +111,13 @@ def _prune_saved_model(
     assert source.prefix is not None and source.graph_path is not None
     folder = os.path.dirname(source.graph_path) or "."
     check_destination(folder, dst, overwrite, _is_saved_model)
-    dst = dst.rstrip(os.sep)
     reader = CheckpointReader(source.prefix)
     tensors = Tensors(reader, plan, _part(progress, 0, 1))
-    own = os.path.basename(os.path.dirname(source.prefix))
-    try:
-        with files.staging_directory(dst) as staged:
-            new = os.path.join(staged, "new")
-            shutil.copytree(folder, new, ignore=lambda at, names: [own] if os.path.samefile(at, folder) else [])
-            os.mkdir(os.path.join(new, own))
-            prefix = os.path.join(new, _VARIABLES)
-            copy_checkpoint(reader, Changes(replacements=tensors.edits), prefix, _part(progress, 1, 2))
-            for at, _, names in os.walk(new):
-                for name in names:
-                    files.sync(os.path.join(at, name))
-                files.sync(at)
-            files.move_into_place(new, dst, os.path.join(staged, files.OLD))
-    except OSError as error:
-        raise DestinationError(f"{dst}: cannot be written: {error.strerror or error}") from error
+    own = os.path.relpath(os.path.dirname(source.prefix), folder)
+    with publishing_saved_model(folder, dst, [own]) as new:
+        os.mkdir(os.path.join(new, own))
+        prefix = os.path.join(new, _VARIABLES)
+        copy_checkpoint(reader, Changes(replacements=tensors.edits), prefix, _part(progress, 1, 2))
     return _result(dst, _data_files(os.path.join(dst, _VARIABLES)), plan, tensors)
 
 
@@ -136,20 +126,16 @@ def _prune_frozen(
 ) -> PruneResult:
     assert source.graph_path is not None
     check_destination(source.path, dst, overwrite, os.path.isfile)
+    if dst.endswith(_TEXT) != source.path.endswith(_TEXT):
+        raise DestinationError(
+            f"{dst}: expected the ending of {source.path}, whose bytes are kept; choose another name"
+        )
     tensors = Tensors(ConstantsReader(source.path, meta_graph.graph_def), plan, _part(progress, 0, 1))
     content = with_constants(source.graph_path, meta_graph.graph_def, tensors.edits)
-    try:
-        with files.staging_directory(dst) as staged:
-            new = os.path.join(staged, os.path.basename(source.path))
-            with open(new, "wb") as stream:
-                stream.write(content)
-            files.sync(new)
-            check_constants(new, meta_graph.graph_def, tensors.edits)
-            shutil.copymode(source.graph_path, new)
-            os.replace(new, dst)
-            files.sync(os.path.dirname(os.path.abspath(dst)))
-    except OSError as error:
-        raise DestinationError(f"{dst}: cannot be written: {error.strerror}") from error
+    with publishing(dst) as new:
+        files.write_checked(new, content)
+        check_constants(new, meta_graph.graph_def, tensors.edits)
+        shutil.copymode(source.graph_path, new)
     if progress is not None:
         progress(3, 3)
     return _result(dst, (dst,), plan, tensors)

@@ -13,6 +13,14 @@ from graph_masker.tf_compat.collections import (
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
 from graph_masker.tf_compat.frozen import possible_weights, view_of_frozen_graph
 from graph_masker.tf_compat.functions import Function, as_function
+from graph_masker.tf_compat.metagraphs import (
+    SavedVariable,
+    exported_collections,
+    graph_of_meta_graph,
+    op_definitions,
+    saved_variable,
+    unknown_op,
+)
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.op_defs import number_of_inputs
 from graph_masker.tf_compat.ops import (
@@ -65,7 +73,6 @@ from graph_masker.tf_compat.sessions import (
     around_savers,
     around_sessions,
     around_writers,
-    buffer_of,
     has_train_function,
     is_body,
     is_in_loop,
@@ -81,6 +88,7 @@ from graph_masker.tf_compat.sessions import (
     watch_runs,
 )
 from graph_masker.tf_compat.variables import (
+    buffer_of,
     initializer_of,
     load_variable,
     part_of,
@@ -105,6 +113,7 @@ __all__ = [
     "GradientWatcher",
     "Nodes",
     "RestoreWatcher",
+    "SavedVariable",
     "SaverDef",
     "Start",
     "VariableDef",
@@ -126,11 +135,13 @@ __all__ = [
     "collections_of",
     "estimator_model_fn",
     "estimator_with",
+    "exported_collections",
     "extend_saver",
     "failing_unless",
     "first_control_flow",
     "first_value",
     "free_scope",
+    "graph_of_meta_graph",
     "has_op",
     "has_train_function",
     "hidden_from_scopes",
@@ -149,6 +160,7 @@ __all__ = [
     "nth_element",
     "number_of",
     "number_of_inputs",
+    "op_definitions",
     "ops_from",
     "ops_run_by",
     "outlined",
@@ -162,6 +174,7 @@ __all__ = [
     "replace_method",
     "root_variable_scope",
     "saved_name",
+    "saved_variable",
     "saver_entries",
     "saver_has_only_variables",
     "saver_is_built",
@@ -179,6 +192,7 @@ __all__ = [
     "switch",
     "track_in_keras",
     "twin_of",
+    "unknown_op",
     "update_input",
     "variable_named",
     "view_of_body",

@@ -175,11 +175,6 @@ def is_in_loop(op: Any) -> bool:
     return False
 
 
-def buffer_of(variable: Any) -> Any:
-    """Returns the tensor by which a variable is written: its handle, or a reference to its buffer."""
-    return variable.op.outputs[0]
-
-
 def track_in_keras(variables: List[Any]) -> None:
     """Makes Keras initialize variables in its session as it does its own."""
     for variable in variables:

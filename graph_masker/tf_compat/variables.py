@@ -37,8 +37,7 @@ def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool) -
     known = variable_named(graph, name)
     if known is not None:
         return known
-    # TensorFlow has no kernel for a reference variable of this type on other devices; the job is the caller's.
-    with graph.as_default(), graph.control_dependencies(None), root_variable_scope(), tf.device("/cpu:0"):
+    with graph.as_default(), graph.control_dependencies(None), root_variable_scope():
         # By get_variable, so that contrib's Pruning finds its own under its name.
         return tf.get_variable(
             name,
@@ -60,6 +59,11 @@ def load_variable(session: Any, variable: Any, value: Any) -> None:
     """Sets a variable without adding an op to its graph."""
     initializer = initializer_of(variable)
     session.run(initializer, {initializer.inputs[1]: value})
+
+
+def buffer_of(variable: Any) -> Any:
+    """Returns the tensor by which a variable is written: its handle, or a reference to its buffer."""
+    return variable.op.outputs[0]
 
 
 def read_of(variable: Any) -> Any:

@@ -79,6 +79,33 @@ def test_fold_writes_a_directory(trained, tmp_path):
     assert sorted(os.listdir(str(tmp_path))) == ["folded"]
 
 
+def test_rewrite_makes_a_dense_checkpoint_one_that_prunes(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    dense = tmp_path / "dense"
+    subprocess.run([sys.executable, "-W", "ignore", script, dense, "4", "0"], env=environment, check=True)
+    options = ["--target-sparsity", "0.75", "--begin-step", "5", "--end-step", "8"]
+    result = run("rewrite", dense, tmp_path / "masked", *options)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "2 sites, 264 entries" in result.stdout
+    assert "a bias or scale" in result.stdout
+    assert result.stdout.splitlines()[-1] == (
+        f"wrote {tmp_path}/masked/model.ckpt-4: 2 masks, updated in training, before 'Momentum'; 5 tensors added"
+    )
+    assert "0 of 264 entries masked out" in run("verify", tmp_path / "masked").stdout
+    again = run("rewrite", tmp_path / "masked", tmp_path / "twice", *options)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert len(again.stderr.splitlines()) == 1
+    assert "it is masked already" in again.stderr
+    os.remove(str(dense / "model.ckpt-4.meta"))
+    os.remove(str(dense / "model.ckpt-0.meta"))
+    lost = run("rewrite", dense, tmp_path / "twice", *options)
+    assert (lost.returncode, len(lost.stderr.splitlines())) == (2, 1)
+    assert "(--meta FILE)" in lost.stderr
+    assert sorted(os.listdir(str(tmp_path))) == ["dense", "masked", "train.py"]
+
+
 def test_run_takes_a_module_and_a_spec_file(tmp_path):
     (tmp_path / "training_program.py").write_text(textwrap.dedent(SCRIPT))
     (tmp_path / "spec.yaml").write_text("target_sparsity: 0.5\nbegin_step: 0\nend_step: 4\ninclude: [conv]\n")
@@ -118,6 +145,11 @@ def test_run_takes_a_module_and_a_spec_file(tmp_path):
         (["inspect", sys.executable], "expected a complete checkpoint"),
         (["inspect", "nothing"], "nothing: expected a checkpoint's prefix"),
         (["fold", "nothing", "out"], "nothing: expected a checkpoint's prefix"),
+        (["rewrite", "nothing", "out", "--sparsity", "0.5"], "missing begin_step, end_step"),
+        (
+            ["rewrite", "nothing", "out", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9"],
+            "nothing: expected a checkpoint's prefix",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graph_masker.graph_files import ConstantsReader, read_graph_def
-from tests.cli.test_commands import _run
+from tests.cli.running import run
 from tests.oneshot.nets import write_model
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["ckpt", "ckpt/model.ckpt-2", "ckpt/model.ckpt-2.meta", "saved", "frozen.pb"])
 def test_every_kind_is_pruned_and_told(folder: Any, kind: str, tmp_path: Any):
-    result = _run("prune", folder / kind, tmp_path / "out", "--target-sparsity", "0.75", "--exclude", "^conv/kernel")
+    result = run("prune", folder / kind, tmp_path / "out", "--target-sparsity", "0.75", "--exclude", "^conv/kernel")
     assert (result.returncode, result.stderr) == (0, "")
     count = 7 if kind == "frozen.pb" else 5  # One weight has three parts, which a frozen graph does not tell.
     assert re.search(rf"^{count} weights pruned, sparsity 0\.7(49|50)\d", result.stdout), result.stdout
@@ -41,13 +41,13 @@ def test_a_file_may_hold_a_spec_with_or_without_a_schedule(folder: Any, tmp_path
     )
     found = []
     for name in ("short", "long"):
-        result = _run("prune", folder / "frozen.pb", tmp_path / name, "--spec", tmp_path / f"{name}.yaml")
+        result = run("prune", folder / "frozen.pb", tmp_path / name, "--spec", tmp_path / f"{name}.yaml")
         assert result.returncode == 0, result.stderr
         unused = "not used in one shot: begin_step, end_step, initial_sparsity, schedule\n"
         assert (unused in result.stdout) == (name == "long")
         found.append((tmp_path / name).read_bytes())
     assert found[0] == found[1]
-    hparams = _run("prune", folder / "frozen.pb", tmp_path / "h", "--hparams", "target_sparsity=0.9")
+    hparams = run("prune", folder / "frozen.pb", tmp_path / "h", "--hparams", "target_sparsity=0.9")
     assert hparams.returncode == 0, hparams.stderr
     reader = ConstantsReader("h", read_graph_def(str(tmp_path / "h")))
     assert np.mean(reader.tensor("up/kernel") == 0) == pytest.approx(0.9, abs=0.01)
@@ -66,7 +66,7 @@ def test_a_file_may_hold_a_spec_with_or_without_a_schedule(folder: Any, tmp_path
     ],
 )
 def test_bad_options_are_one_line_and_exit_code_2(folder: Any, arguments: Any, message: str, tmp_path: Any):
-    result = _run("prune", folder / "frozen.pb", "out.pb", *arguments, cwd=tmp_path)
+    result = run("prune", folder / "frozen.pb", "out.pb", *arguments, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert message in result.stderr
@@ -74,7 +74,7 @@ def test_bad_options_are_one_line_and_exit_code_2(folder: Any, arguments: Any, m
 
 
 def test_schedules_are_not_offered(folder: Any, tmp_path: Any):
-    result = _run("prune", folder / "frozen.pb", tmp_path / "out.pb", "--sparsity", "0.5", "--begin-step", "3")
+    result = run("prune", folder / "frozen.pb", tmp_path / "out.pb", "--sparsity", "0.5", "--begin-step", "3")
     assert result.returncode == 2
     assert "No such option: --begin-step" in result.stderr
 
@@ -82,13 +82,13 @@ def test_schedules_are_not_offered(folder: Any, tmp_path: Any):
 @pytest.mark.parametrize("kind", ["ckpt", "saved", "frozen.pb"])
 def test_an_existing_destination_is_replaced_only_on_request(folder: Any, kind: str, tmp_path: Any):
     out, sparsity = tmp_path / "out", ["--target-sparsity", "0.5"]
-    assert _run("prune", folder / kind, out, *sparsity).returncode == 0
-    again = _run("prune", folder / kind, out, *sparsity)
+    assert run("prune", folder / kind, out, *sparsity).returncode == 0
+    again = run("prune", folder / kind, out, *sparsity)
     assert again.returncode == 2
     assert "exists already" in again.stderr
-    assert _run("prune", folder / kind, out, *sparsity, "--overwrite").returncode == 0
+    assert run("prune", folder / kind, out, *sparsity, "--overwrite").returncode == 0
     assert os.listdir(str(tmp_path)) == ["out"]
-    source = _run("prune", folder / kind, folder / kind, *sparsity, "--overwrite")
+    source = run("prune", folder / kind, folder / kind, *sparsity, "--overwrite")
     assert source.returncode == 2
     assert "found the source itself" in source.stderr
 
@@ -99,7 +99,7 @@ def test_weights_that_are_not_finite_are_named(folder: Any, tmp_path: Any):
     tensor = node.attr["value"].tensor
     tensor.tensor_content = np.full(len(tensor.tensor_content) // 4, np.nan, np.float32).tobytes()
     (tmp_path / "bad.pb").write_bytes(graph_def.SerializeToString())
-    result = _run("prune", tmp_path / "bad.pb", tmp_path / "out.pb", "--target-sparsity", "0.5")
+    result = run("prune", tmp_path / "bad.pb", tmp_path / "out.pb", "--target-sparsity", "0.5")
     assert result.returncode == 2
     assert result.stderr.startswith("graph-masker: up/kernel: the values by which it is pruned are not finite")
     assert os.listdir(str(tmp_path)) == ["bad.pb"]

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.kinds import write_every_kind
-from tests.cli.test_commands import _run
+from tests.cli.running import run
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def written(tmp_path_factory):
 
 
 def test_strip_says_what_became_sparser_and_smaller(written, tmp_path):
-    result = _run("strip", written.folder / "frozen.pb", tmp_path / "plain.pb")
+    result = run("strip", written.folder / "frozen.pb", tmp_path / "plain.pb")
     assert result.returncode == 0, result.stderr
     size = (tmp_path / "plain.pb").stat().st_size
     before = (written.folder / "frozen.pb").stat().st_size
@@ -23,23 +23,23 @@ def test_strip_says_what_became_sparser_and_smaller(written, tmp_path):
     for name, zeros in written.zeros.items():
         row = next(line for line in result.stdout.splitlines() if name in line)
         assert f" {zeros} " in row
-    again = _run("strip", written.folder / "frozen.pb", tmp_path / "plain.pb")
+    again = run("strip", written.folder / "frozen.pb", tmp_path / "plain.pb")
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "exists already" in again.stderr
-    assert _run("strip", written.folder / "frozen.pb", tmp_path / "plain.pb", "--overwrite").returncode == 0
+    assert run("strip", written.folder / "frozen.pb", tmp_path / "plain.pb", "--overwrite").returncode == 0
 
 
 @pytest.mark.parametrize("name", ["frozen.pb", "saved"])
 def test_strip_of_a_dense_model_is_one_line(written, name, tmp_path):
     source = written.folder.parent / "dense" / name
-    result = _run("strip", source, tmp_path / "plain")
+    result = run("strip", source, tmp_path / "plain")
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert result.stderr.startswith(f"graph-masker: {source}: expected a masked ")
     assert not list(tmp_path.iterdir())
 
 
 def test_fold_says_why_there_is_no_graph(written, tmp_path):
-    result = _run("fold", written.folder / "ckpt", tmp_path / "folded", "--drop-slots")
+    result = run("fold", written.folder / "ckpt", tmp_path / "folded", "--drop-slots")
     assert (result.returncode, result.stderr) == (0, "")
     assert "left out" not in result.stdout  # There is no optimizer.
     assert (tmp_path / "folded" / "model.ckpt-0.meta").exists()
@@ -48,5 +48,5 @@ def test_fold_says_why_there_is_no_graph(written, tmp_path):
     for path in (written.folder / "ckpt").iterdir():
         if path.suffix != ".meta":
             (bare / path.name).write_bytes(path.read_bytes())
-    result = _run("fold", bare / "model.ckpt-0", tmp_path / "plain")
+    result = run("fold", bare / "model.ckpt-0", tmp_path / "plain")
     assert (result.returncode, result.stderr) == (0, "no .meta file: the masked checkpoint has none\n")

@@ -1,5 +1,6 @@
 """Trains a net that graph_masker masks and its twin made of tf.contrib.model_pruning's layers, and records all."""
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -10,6 +11,7 @@ from tensorflow.contrib import model_pruning
 from graph_masker.estimator import auto_mask
 from graph_masker.masker import Masker, mask_graph
 from graph_masker.plan import LAST_UPDATE_STEP
+from graph_masker.session import masking
 from graph_masker.spec import PruningSpec
 from tests.helpers.running import initialize, single_threaded, variables_by_name
 
@@ -133,8 +135,65 @@ def train_masked_afterwards(
         return _record(model, graph, loss, [train_op, masker.update_op], [], initial)
 
 
+def save_dense(model: Model, prefix: str, steps: int, use_resource: bool = False, **saving: Any) -> str:
+    """Trains the plain net for some steps and saves it with its graph; returns the checkpoint's prefix.
+
+    Args:
+        model: the net.
+        prefix: where to save.
+        steps: how many.
+        use_resource: kind of the variables.
+        saving: options of the Saver.
+    """
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        loss, train_op = _build(model, model.plain)
+        if train_op not in graph.get_collection(tf.GraphKeys.TRAIN_OP):
+            graph.add_to_collection(tf.GraphKeys.TRAIN_OP, train_op)
+        graph.add_to_collection("loss", loss)
+        saver = tf.train.Saver(**saving)
+        random = np.random.RandomState(5)
+        with single_threaded(graph) as session:
+            initialize(session)
+            for _ in range(steps):
+                session.run(train_op, {"batch:0": random.normal(size=model.batch).astype(np.float32)})
+            return str(saver.save(session, prefix))
+
+
+def train_from_files(model: Model, prefix: str) -> Recording:
+    """Trains what lies in a checkpoint and its .meta file, as somebody would who has no code of the model.
+
+    In the end it is saved by the saver of the .meta file, under the same prefix with "-trained" appended.
+    """
+    with tf.Graph().as_default() as graph:
+        saver = tf.train.import_meta_graph(f"{prefix}.meta")
+        (loss,) = graph.get_collection("loss")
+        run = graph.get_collection(tf.GraphKeys.TRAIN_OP)
+        return _record(
+            model,
+            graph,
+            loss,
+            run,
+            [],
+            None,
+            start=functools.partial(_restored, saver, prefix),
+            end=lambda session: saver.save(session, f"{prefix}-trained", write_meta_graph=False, write_state=False),
+        )
+
+
+def train_under_masking(model: Model, spec: PruningSpec, prefix: str) -> Recording:
+    """Trains the plain net inside `masking`, from a masked checkpoint."""
+    with tf.Graph().as_default() as graph, masking(spec):
+        loss, train_op = _build(model, model.plain)
+        start = functools.partial(_restored, tf.train.Saver(), prefix)
+        return _record(model, graph, loss, [train_op], [], None, start)
+
+
 def train_hand_masked(
-    model: Model, spec: PruningSpec, use_resource: bool = False, hparams: Optional[str] = None
+    model: Model,
+    spec: PruningSpec,
+    use_resource: bool = False,
+    hparams: Optional[str] = None,
+    prefix: Optional[str] = None,
 ) -> Recording:
     """Trains the net made of masked layers; contrib's own update runs after each step. Names in it are ours.
 
@@ -143,13 +202,23 @@ def train_hand_masked(
         spec: the schedule.
         use_resource: kind of the variables.
         hparams: contrib's text, in place of the spec.
+        prefix: of the checkpoint that it starts from.
     """
     with tf.Graph().as_default() as graph, _variables(use_resource):
         loss, train_op = _build(model, model.masked)
         pruning = contribs_pruning(spec) if hparams is None else contribs_pruning_of(hparams)
         update = pruning.conditional_mask_update_op()
-        theirs = _record(model, graph, loss, [train_op], [update], None)
+        start: Callable[[Any], None] = initialize
+        if prefix is not None:
+            saver = tf.train.Saver({model.names.get(name, name): v for name, v in variables_by_name(graph).items()})
+            start = functools.partial(_restored, saver, prefix)
+
+        theirs = _record(model, graph, loss, [train_op], [update], None, start)
         return Recording(_renamed(theirs.initial, model.names), [_renamed(s, model.names) for s in theirs.steps])
+
+
+def _restored(saver: Any, prefix: str, session: Any) -> None:
+    saver.restore(session, prefix)
 
 
 def contribs_pruning(spec: PruningSpec) -> Any:
@@ -187,23 +256,31 @@ def _build(model: Model, layers: Any) -> Tuple[Any, Any]:
 
 
 def _record(
-    model: Model, graph: Any, loss: Any, run: List[Any], run_after: List[Any], initial: Optional[Values]
+    model: Model,
+    graph: Any,
+    loss: Any,
+    run: List[Any],
+    run_after: List[Any],
+    initial: Optional[Values],
+    start: Callable[[Any], None] = initialize,
+    end: Callable[[Any], Any] = lambda session: None,
 ) -> Recording:
     variables = variables_by_name(graph)
     random = np.random.RandomState(3)
     steps: List[Values] = []
     with single_threaded(graph) as session:
-        initialize(session)
+        start(session)
         for name, value in (initial or {}).items():
             variables[name].load(value, session)
-        start = session.run(variables)
+        first = session.run(variables)
         for _ in range(STEPS):
             batch = random.normal(size=model.batch).astype(np.float32)
             value, _ = session.run([loss, run], {"batch:0": batch})
             session.run(run_after)
             steps.append({"loss": value, **session.run(variables)})
-    for step in (start, *steps):
+        end(session)
+    for step in (first, *steps):
         if LAST_UPDATE_STEP in step:
             # Before its first update contrib's says 0, ours -1, so that an update at step 0 is not missed.
             step[LAST_UPDATE_STEP] = np.maximum(step[LAST_UPDATE_STEP], np.int32(0))
-    return Recording(start, steps)
+    return Recording(first, steps)
