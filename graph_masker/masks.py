@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Dict, FrozenSet, List, Mapping, Tuple
 
-from graph_masker.accumulators import COUNT, accumulator_of
+from graph_masker.accumulators import COUNT, SKIPPED, accumulator_of
 from graph_masker.criteria import CRITERIA
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
@@ -46,7 +46,7 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
     """
     held = set(reader.names())
     masks: Dict[str, str] = {}
-    state = {LAST_UPDATE_STEP, COUNT} & held
+    state = {LAST_UPDATE_STEP, COUNT, SKIPPED} & held
     for name in reader.names():
         threshold = threshold_of(name) if name.endswith("mask") else ""
         if threshold not in held or reader.shape(threshold) != ():

@@ -6,9 +6,11 @@ from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with
 from graph_masker.tf_compat.functions import Function, as_function
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.ops import (
+    add_at,
     bincount,
     choose,
     collections_of,
+    empty,
     failing_unless,
     first_control_flow,
     free_scope,
@@ -21,6 +23,7 @@ from graph_masker.tf_compat.ops import (
     paused_collector,
     root_variable_scope,
     scalar_summaries,
+    set_rows,
     switch,
     twin_of,
     update_input,
@@ -92,6 +95,7 @@ __all__ = [
     "Nodes",
     "RestoreWatcher",
     "Start",
+    "add_at",
     "add_control_input",
     "around_functions",
     "around_gradients",
@@ -104,6 +108,7 @@ __all__ = [
     "captured_variables",
     "choose",
     "collections_of",
+    "empty",
     "estimator_model_fn",
     "estimator_with",
     "extend_saver",
@@ -147,6 +152,7 @@ __all__ = [
     "scalar_summaries",
     "sessions_of",
     "set_init_op",
+    "set_rows",
     "set_slice",
     "start_as_made",
     "start_from",
