@@ -329,8 +329,8 @@ class Masker:
                 self.update_op = known[1]()
                 return self.update_op
             tf.logging.warning(
-                "graph_masker: the graph has a mask update already, '%s', of other weights, another schedule or another "
-                "process; run that or the new one, never both",
+                "graph_masker: the graph has a mask update already, '%s', of other weights, another schedule or "
+                "another process; run that or the new one, never both",
                 UPDATE,
             )
         with tf_compat.paused_collector():

@@ -9,6 +9,7 @@ A tf.cond would do the same, but give every variable a Switch of its own.
 """
 
 import contextlib
+import sys
 from typing import Any, Dict, List, Sequence
 
 import tensorflow.compat.v1 as tf
@@ -139,12 +140,15 @@ def _log(step: Any, requested: Any, kept: Any, weights: Sequence[Weight]) -> Any
 
 
 def _tell_skipped(step: Any, skipped: Any, after: Any) -> Any:
-    """Returns an op that says how many gradients added nothing to the sums of criteria, if any; they are counted anew."""
+    """Returns an op that says how many gradients added nothing to the sums of criteria, if any; they are counted anew.
+
+    It writes to standard error, where TF_CPP_MIN_LOG_LEVEL, which many set, does not hide it.
+    """
     with tf.control_dependencies([after]):
         number = skipped.read_value()
     words = ("of a weight and a step were not finite (NaN or Inf) and added nothing to the sums that weights are",)
     with tf_compat.first_control_flow(), tf.control_dependencies([number]):
         line = ("graph_masker: step", step, "since the last update", number, "gradients", *words, "pruned by")
-        told = tf.cond(number > 0, lambda: tf.print(*line, output_stream=tf.logging.warning), tf.no_op)
+        told = tf.cond(number > 0, lambda: tf.print(*line, output_stream=sys.stderr), tf.no_op)
     with tf.control_dependencies([told]):
         return skipped.assign(0)

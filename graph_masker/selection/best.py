@@ -58,7 +58,7 @@ def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
         return tuple(_in_any_case(Keys(scores, keys.signed, keys.extent), kept, dtype))
 
     rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32])
-    is_right = (staying > 0) & (staying <= number)
+    is_right = found.complete & (staying > 0) & (staying <= number)
     return Best(*tf.cond(is_right, lambda: tuple(right()), lambda: tuple(rarely(keys.scores, kept))))
 
 

@@ -21,6 +21,10 @@ _SAMPLE_SHARE = 24
 _DEVIATIONS = 3.0
 _RANKS = 4.0
 
+# Beyond so many keys in the range, and one of so many, there are too many to collect: each takes 12 bytes.
+_FEW = 2**13
+_FEW_SHARE = 8
+
 # Keys that are tested at once for whether one of them is in a range.
 _ROW = 8
 
@@ -82,16 +86,18 @@ class Found(NamedTuple):
         above_low: int32 scalar, how many of all keys lie above the lower one.
         mask: of all keys, ones for those above the lower one; with some more entries at its end. Neither this nor
             `above_low` means anything unless asked for.
+        complete: bool scalar, False where there were too many; the rest means nothing then.
     """
 
     keys: Any
     indices: Any
     above_low: Any
     mask: Any
+    complete: Any
 
 
 def scan(keys: Keys, low: Any, high: Any, mask_dtype: Any = None) -> Found:
-    """Looks at all keys once.
+    """Looks at all keys once; with a mask to make, gives up where they are too many, for the sake of memory.
 
     Args:
         keys: vector.
@@ -107,16 +113,25 @@ def scan(keys: Keys, low: Any, high: Any, mask_dtype: Any = None) -> Found:
     number = tf.maximum(1, keys.pieces())
     masks = tf.zeros([], tf.float32) if mask_dtype is None else pieces.buffer(number, mask_dtype)
 
-    def add(index: Any, start: Any, total: Any, found: Any, indices: Any, masks: Any) -> Any:
+    few = size if mask_dtype is None else tf.maximum(size // _FEW_SHARE, _FEW)
+
+    def is_open(index: Any, start: Any, total: Any, so_far: Any, *_: Any) -> Any:
+        return (index < number) & (so_far <= few)
+
+    def add(index: Any, start: Any, total: Any, so_far: Any, found: Any, indices: Any, masks: Any) -> Any:
         length = tf.minimum(size - start, step)
         part = look(tf.slice(keys.scores, [start], [length]), start)
         found, indices = found.write(index, part.keys), indices.write(index, part.indices)
         masks = masks if mask_dtype is None else pieces.put(masks, index, part.mask)
-        return index + 1, start + length, total + part.above_low, found, indices, masks
+        so_far += tf.size(part.keys)
+        return index + 1, start + length, total + part.above_low, so_far, found, indices, masks
 
-    start = [0, 0, 0, array(keys.width.whole, number), array(tf.int64, number), masks]
-    _, __, total, found, indices, masks = loop(lambda index, *_: index < number, add, start)
-    return Found(found.concat(), indices.concat(), total, tf.reshape(masks, [-1]))
+    arrays = [array(dtype, number) for dtype in (keys.width.whole, tf.int64)]
+    _, __, total, so_far, *arrays, masks = loop(is_open, add, [0, 0, 0, 0, *arrays, masks])
+    complete = so_far <= few
+    # An array that has not been filled cannot be read.
+    found, indices = (tf.cond(complete, item.concat, lambda dtype=item.dtype: tf.zeros([0], dtype)) for item in arrays)
+    return Found(found, indices, total, tf.reshape(masks, [-1]), complete)
 
 
 def _looking(keys: Keys, low: Any, high: Any, mask_dtype: Any) -> Callable[[Any, Any], Found]:
@@ -148,12 +163,12 @@ def _looking(keys: Keys, low: Any, high: Any, mask_dtype: Any) -> Callable[[Any,
         of_row = tf.gather(numbers, tf.bitwise.right_shift(places, shift)) * _ROW
         indices = of_row + tf.bitwise.bitwise_and(places, within) + tf.cast(first, tf.int64)
         if mask_dtype is None:
-            return Found(found, indices, tf.constant(0), tf.constant(0))
+            return Found(found, indices, tf.constant(0), tf.constant(0), tf.constant(True))
         held = tf.maximum(tf.minimum(whole, next_low), low)
         # As many times the lower end as there are keys may be more than an integer holds: what wraps around does so
         # on both sides.
         above_low = tf.cast(tf.reduce_sum(held) - tf.cast(count, held.dtype) * low, tf.int32)
-        return Found(found, indices, above_low, as_mask(held, mask_dtype))
+        return Found(found, indices, above_low, as_mask(held, mask_dtype), tf.constant(True))
 
     return look
 
