@@ -54,18 +54,15 @@ def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
             mask = tf.slice(mask, [0], tf.reshape(keys.size, [1]))
         return Best(mask, from_key(key, keys.signed))
 
-    def wrong(scores: Any, kept: Any) -> Any:
-        return tuple(_in_any_case(Keys(scores, keys.signed, keys.extent), kept, dtype))
+    def wrong(scores: Any, kept: Any, low: Any, high: Any) -> Any:
+        keys_again = Keys(scores, keys.signed, keys.extent)
+        last = kth_by_halves(keys_again, kept, low, high)
+        mask = mask_of(keys_again, last.key, kept - last.above, last.equal, dtype)
+        return mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed)
 
-    rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32])
+    rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32, low.dtype, low.dtype])
     is_right = found.complete & (staying > 0) & (staying <= number)
-    return Best(*tf.cond(is_right, lambda: tuple(right()), lambda: tuple(rarely(keys.scores, kept))))
-
-
-def _in_any_case(keys: Keys, kept: Any, dtype: Any) -> Best:
-    last = kth_by_halves(keys, kept)
-    mask = mask_of(keys, last.key, kept - last.above, last.equal, dtype)
-    return Best(mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed))
+    return Best(*tf.cond(is_right, lambda: tuple(right()), lambda: tuple(rarely(keys.scores, kept, low, high))))
 
 
 def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:

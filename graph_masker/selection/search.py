@@ -47,23 +47,30 @@ class Kth(NamedTuple):
     equal: Any
 
 
-def kth_by_halves(keys: Keys, kept: Any) -> Kth:
-    """Returns the `kept`-th best key (from 1; int32 scalar), whatever the keys are: slowly, and in little memory."""
+def kth_by_halves(keys: Keys, kept: Any, low: Any, high: Any) -> Kth:
+    """Returns the `kept`-th best key (from 1; int32 scalar), whatever the keys are: slowly, and in little memory.
+
+    It is looked for between two keys first: one equal to the upper end, or near the lower one, is soon found.
+    """
     width = keys.width
 
     def above(key: Any) -> Any:
         return keys.total(lambda part: count_above(part, key), [])
 
-    def halve(index: Any, low: Any, high: Any) -> Any:
+    def halve(low: Any, high: Any) -> Any:
         """At least `kept` keys lie above `low`, and fewer above `high`."""
         one = tf.ones_like(low)
         odd = tf.bitwise.bitwise_and(tf.bitwise.bitwise_and(low, high), one)
         middle = tf.bitwise.right_shift(low, one) + tf.bitwise.right_shift(high, one) + odd
         is_low = above(middle) >= kept
-        return index + 1, tf_compat.choose(is_low, middle, low), tf_compat.choose(is_low, high, middle)
+        return tf_compat.choose(is_low, middle, low), tf_compat.choose(is_low, high, middle)
 
-    ends = (tf.constant(key, width.whole) for key in (width.lowest if keys.signed else -1, width.highest))
-    key = loop(lambda index, *_: index < width.bits, halve, [0, *ends])[2]
+    lowest, highest = (tf.constant(key, width.whole) for key in (width.lowest if keys.signed else -1, width.highest))
+    start = [
+        tf_compat.choose(above(low) >= kept, tf.maximum(low, lowest), lowest),
+        tf_compat.choose(above(high) < kept, high, highest),
+    ]
+    _, key = loop(lambda low, high: low < high - 1, halve, start)
     higher = above(key)
     return Kth(key, higher, above(key - 1) - higher)
 
