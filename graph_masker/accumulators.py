@@ -1,7 +1,8 @@
 """What a criterion adds up over training, beside each weight, while its gradient passes.
 
 The addition is a condition of the masked gradient: it happens once whenever that is computed for training, in the same
-session.run, and before an optimizer writes the weight.
+session.run, and before an optimizer writes the weight. A gradient that is not finite adds nothing and is counted: one
+such step, which dynamic loss scaling skips by design, would spoil a sum for good.
 """
 
 from typing import Any, Dict, Tuple
@@ -15,6 +16,11 @@ from graph_masker.view import whole_name
 
 # Training steps that the averages are taken over.
 COUNT = "model_pruning/accumulated_steps"
+
+# Gradients of one weight in one step that added nothing since the last update: they were not finite.
+SKIPPED = "model_pruning/skipped_gradients"
+# What all weights share of it.
+COUNTERS = (COUNT, SKIPPED)
 
 
 def accumulator_of(mask: str, criterion: str) -> str:
@@ -34,12 +40,15 @@ class Accumulators:
     Attributes:
         variables: by the weight's name.
         count: how many training steps the averages are taken over, an int32 variable; None where nothing is averaged.
+        skipped: how many gradients of a weight added nothing since the last update, an int32 variable; None where
+            nothing is added up.
         active: whether gradients are training's, so that they are added up.
     """
 
     def __init__(self, graph: Any, active: bool = True) -> None:
         self.variables: Dict[str, Any] = {}
         self.count: Any = None
+        self.skipped: Any = None
         self.active = active
         self._graph = graph
 
@@ -59,7 +68,11 @@ class Accumulators:
         gradient = tf.convert_to_tensor(gradient)
         accumulator, is_first = self._accumulator(site, mask, criterion)
         dtype = accumulator.dtype.base_dtype
-        added = [accumulator.assign_add(criterion.contribution(tf.cast(weight, dtype), tf.cast(gradient, dtype)))]
+        contribution = criterion.contribution(tf.cast(weight, dtype), tf.cast(gradient, dtype))
+        is_finite = tf.reduce_all(tf.is_finite(contribution))
+        # Unlike a product, this one is 0 whatever is multiplied by 0.
+        added = [accumulator.assign_add(tf.math.multiply_no_nan(contribution, tf.cast(is_finite, dtype)))]
+        added.append(self.skipped.assign_add(tf.cast(tf.logical_not(is_finite), tf.int32), use_locking=True))
         if is_first and self.count is not None:
             added.append(self.count.assign_add(1))
         with tf.control_dependencies(added):
@@ -77,6 +90,7 @@ class Accumulators:
             if found is not None and (count is not None or not criterion.averages):
                 self.variables[site.variable] = found
                 self.count = count if self.count is None else self.count
+                self.skipped = tf_compat.variable_named(self._graph, SKIPPED) if self.skipped is None else self.skipped
         return self.variables.get(site.variable)
 
     def _accumulator(self, site: Site, mask: Any, criterion: Criterion) -> Tuple[Any, bool]:
@@ -84,6 +98,8 @@ class Accumulators:
         is_first = criterion.averages and self.count is None
         with tf_compat.Nodes(self._graph) as nodes:
             is_resource, like = site.kind == "resource", mask.op
+            if self.skipped is None:
+                self.skipped = self._variable(nodes, SKIPPED, tf.int32, (), is_resource, like)
             if is_first:
                 self.count = self._variable(nodes, COUNT, tf.int32, (), is_resource, like)
             if site.variable not in self.variables:

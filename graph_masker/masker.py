@@ -4,7 +4,7 @@ import contextlib
 import functools
 import weakref
 from dataclasses import replace
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -55,6 +55,26 @@ def plan_graph(
 
 # Graphs that somebody masks: whoever follows all graphs leaves them alone.
 _CLAIMED: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+class _Made(NamedTuple):
+    """What an update does; an equal one is none that a graph needs.
+
+    Attributes:
+        spec: its schedule and all else.
+        weights: names of those that it updates.
+        step: name of the variable that counts steps.
+        after: names of the ops that it waits for.
+    """
+
+    spec: PruningSpec
+    weights: FrozenSet[str]
+    step: str
+    after: FrozenSet[str]
+
+
+# The last update that this process has added to a graph.
+_UPDATES: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
 def claim(graph: Any) -> None:
@@ -169,8 +189,8 @@ class Masker:
 
     @property
     def shared_state(self) -> Tuple[Any, ...]:
-        """The variables that pruning adds once for all weights: of steps, and the number of them averaged over."""
-        shared = (self._last_update, self.accumulators.count, self._counter)
+        """The variables that pruning adds once for all weights: of steps, and counts of what criteria added up."""
+        shared = (self._last_update, self.accumulators.count, self.accumulators.skipped, self._counter)
         return tuple(item for item in shared if item is not None)
 
     def counter(self) -> Any:
@@ -302,10 +322,6 @@ class Masker:
         """
         if not self._masked:
             raise PlanError("no weight is masked, so there is nothing to update")
-        if tf_compat.has_op(self.graph, UPDATE) and self.update_op is None:
-            tf.logging.warning(
-                "graph_masker: the graph has a mask update already, '%s'; run that or the new one, never both", UPDATE
-            )
         if step is None:
             step = tf.train.get_global_step(self.graph)
         if step is None:
@@ -314,6 +330,19 @@ class Masker:
                 "tf.train.get_or_create_global_step() and pass it to the optimizer's minimize"
             )
         is_first = self.update_op is None
+        made = _Made(
+            self.spec, frozenset(self._masked), step.name, frozenset(getattr(item, "op", item).name for item in after)
+        )
+        if is_first and tf_compat.has_op(self.graph, UPDATE):
+            known = _UPDATES.get(self.graph, (None, None))
+            if known[0] == made:
+                self.update_op = known[1]()
+                return self.update_op
+            tf.logging.warning(
+                "graph_masker: the graph has a mask update already, '%s', of other weights, another schedule or "
+                "another process; run that or the new one, never both",
+                UPDATE,
+            )
         with tf_compat.paused_collector():
             weights = weights_of(self.masked_variables, self.accumulators, self.spec)
             self.update_op = build_update(
@@ -321,6 +350,7 @@ class Masker:
             )
             if is_first:
                 add_summaries(self.graph, weights, self.spec, getattr(step, "variable", step))
+        _UPDATES[self.graph] = (made, weakref.ref(self.update_op))
         return self.update_op
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Dict, FrozenSet, List, Mapping, Tuple
 
-from graph_masker.accumulators import COUNT, accumulator_of
+from graph_masker.accumulators import COUNTERS, accumulator_of
 from graph_masker.criteria import CRITERIA
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
@@ -46,7 +46,7 @@ def find_masks(reader: CheckpointReader, collections: Mapping[str, str]) -> Mask
     """
     held = set(reader.names())
     masks: Dict[str, str] = {}
-    state = {LAST_UPDATE_STEP, COUNT} & held
+    state = {LAST_UPDATE_STEP, *COUNTERS} & held
     for name in stored_masks(reader):
         masks[name] = weight_of_mask(reader, name, collections)
         state |= {name, threshold_of(name), *_accumulators(reader, name)}

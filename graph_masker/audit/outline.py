@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from graph_masker import tf_compat
-from graph_masker.accumulators import COUNT, accumulator_of
+from graph_masker.accumulators import COUNTERS, accumulator_of
 from graph_masker.audit.data import Finding
 from graph_masker.criteria import CRITERIA
 from graph_masker.errors import SourceError
@@ -123,7 +123,7 @@ def _stored(reader: Reader, graph: Optional[Graph]) -> Tuple[Dict[str, str], Lis
 
 
 def _by_names(reader: Reader, masks: Mapping[str, str], findings: List[Finding]) -> Outline:
-    state = {LAST_UPDATE_STEP, COUNT}
+    state = {LAST_UPDATE_STEP, *COUNTERS}
     for mask in masks.values():
         state |= {mask, threshold_of(mask), *(accumulator_of(mask, criterion) for criterion in CRITERIA)}
     shapes = {name: reader.shape(name) for name in reader.names()}

@@ -65,7 +65,12 @@ def choosing(choice: Choice) -> tf_compat.Function:
             averages = scores / count if choice.averages else scores
             mask, threshold = _smoothed(choice, averages, threshold, previous)
         mask = tf.cast(mask, choice.dtype)
-        return mask, tf.cast(threshold, choice.dtype), ones_in(mask, choice.is_long)
+        if isinstance(choice.structure, selection.Elements) and previous is None:
+            # Known, so that the whole mask need not be read again.
+            kept = selection.kept_units(tf.size(scores), sparsity, most)
+        else:
+            kept = ones_in(mask, choice.is_long)
+        return mask, tf.cast(threshold, choice.dtype), kept
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)
 

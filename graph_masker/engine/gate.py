@@ -8,8 +8,30 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from graph_masker import tf_compat
 from graph_masker.spec import PruningSpec
-from graph_masker.spec.settings import POLYNOMIAL, SMALLEST_PROPORTION
+from graph_masker.spec.settings import LAST_STEP, POLYNOMIAL, SMALLEST_PROPORTION
+
+
+def schedule_step(global_step: Any, spec: PruningSpec) -> Any:
+    """Returns a global step as the schedule counts, int32 scalar "step": from 0 on, and up to the largest int32.
+
+    A schedule that has ended by then needs no more; one without an end cannot go on, and the op fails.
+
+    Args:
+        global_step: int32 or int64 scalar; where the step is read after something, this has been waited for.
+        spec: the schedule.
+    """
+    # Grappler moves a narrowing Cast of an Identity to before it, past what it waits for, and the update would see the
+    # step before this one (ref variables, TensorFlow 1.15). It moves none across the Maximum.
+    held = tf.minimum(tf.maximum(global_step, 0), LAST_STEP)
+    waiting = []
+    if spec.last_step is None and global_step.dtype == tf.int64:
+        message = "graph_masker: mask updates count steps up to 2147483647, and the schedule has no end_step; found"
+        remedy = "give the spec an end_step, or start from a lower global step"
+        waiting.append(tf_compat.failing_unless(global_step <= LAST_STEP, [message, global_step, remedy]))
+    with tf.control_dependencies(waiting):
+        return tf.cast(held, tf.int32, name="step")
 
 
 def is_due(spec: PruningSpec, step: Any, last_update: Any) -> Any:

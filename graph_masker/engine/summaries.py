@@ -10,6 +10,7 @@ from graph_masker.engine.counting import ones_in
 from graph_masker.engine.gate import sparsity_tensor
 from graph_masker.engine.weights import Weight
 from graph_masker.spec import PruningSpec
+from graph_masker.spec.settings import LAST_STEP
 
 
 def add_summaries(graph: Any, weights: Sequence[Weight], spec: PruningSpec, global_step: Any) -> List[Any]:
@@ -45,7 +46,7 @@ def add_summaries(graph: Any, weights: Sequence[Weight], spec: PruningSpec, glob
         overall = tf.stack(
             [
                 tf.cast(1.0 - tf.reduce_sum(kept) / tf.reduce_sum(entries), tf.float32),
-                _requested(spec, tf.cast(global_step.read_value(), tf.int32)),
+                _requested(spec, tf.cast(tf.minimum(global_step.read_value(), LAST_STEP), tf.int32)),
             ]
         )
         values = tf.concat([overall, tf.cast(1.0 - kept / entries, tf.float32), reached], 0)

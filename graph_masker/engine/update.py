@@ -9,13 +9,14 @@ A tf.cond would do the same, but give every variable a Switch of its own.
 """
 
 import contextlib
+import sys
 from typing import Any, Dict, List, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators
-from graph_masker.engine.gate import is_due, sparsity_tensor, weight_sparsity_tensor
+from graph_masker.engine.gate import is_due, schedule_step, sparsity_tensor, weight_sparsity_tensor
 from graph_masker.engine.together import Group
 from graph_masker.engine.turns import Turns
 from graph_masker.engine.weights import Weight
@@ -50,9 +51,7 @@ def build_update(
         stack.enter_context(graph.as_default())
         stack.enter_context(graph.name_scope("model_pruning/"))
         with graph.control_dependencies(list(after)):
-            # Grappler moves a narrowing Cast of an Identity to before it, past `after`, and the update would see the
-            # step before this one (ref variables, TensorFlow 1.15). It moves none across the Maximum.
-            step = tf.cast(tf.maximum(global_step.read_value(), 0), tf.int32, name="step")
+            step = schedule_step(global_step.read_value(), spec)
         with graph.control_dependencies([step]):
             due = is_due(spec, step, last_update.read_value())
         idle_step, due_step = tf_compat.switch(step, due)
@@ -66,7 +65,10 @@ def build_update(
         with graph.control_dependencies(writer.assigns):
             last = last_update.assign(due_step)
             reset = [] if count is None else [accumulators.count.assign(0)]
-        with graph.control_dependencies([last, *reset, _log(due_step, requested, kept, weights)]):
+        told = [_log(due_step, requested, kept, weights)]
+        if accumulators.skipped is not None:
+            told.append(_tell_skipped(due_step, accumulators.skipped, last))
+        with graph.control_dependencies([last, *reset, *told]):
             done = tf.identity(due_step)
         return tf.group(tf_compat.merge(idle_step, done), name=UPDATE.rpartition("/")[2])
 
@@ -79,7 +81,8 @@ def _write(
     Nothing is written before all scores are known to be finite. A group finds that out of its own as it counts; the
     first one can wait for the others, so that they are asked separately.
     """
-    alone = [weight for weight in weights if weight.pruning.group is None]
+    # The largest first: what is in work last, beside nothing else, is then little.
+    alone = sorted((item for item in weights if item.pruning.group is None), key=lambda item: -item.entries)
     groups: Dict[str, List[Weight]] = {}
     for weight in weights:
         if weight.pruning.group is not None:
@@ -134,3 +137,18 @@ def _log(step: Any, requested: Any, kept: Any, weights: Sequence[Weight]) -> Any
     reached = 1.0 - tf.reduce_sum(tf.cast(kept, tf.float64)) / float(entries)
     words = ("graph_masker: step", step, "sparsity requested", requested, "reached", reached)
     return tf.print(*words, "in", len(weights), "weights", output_stream=tf.logging.info)
+
+
+def _tell_skipped(step: Any, skipped: Any, after: Any) -> Any:
+    """Returns an op that says how many gradients added nothing to the sums of criteria, if any; they are counted anew.
+
+    It writes to standard error, where TF_CPP_MIN_LOG_LEVEL, which many set, does not hide it.
+    """
+    with tf.control_dependencies([after]):
+        number = skipped.read_value()
+    words = ("of a weight and a step were not finite (NaN or Inf) and added nothing to the sums that weights are",)
+    with tf_compat.first_control_flow(), tf.control_dependencies([number]):
+        line = ("graph_masker: step", step, "since the last update", number, "gradients", *words, "pruned by")
+        told = tf.cond(number > 0, lambda: tf.print(*line, output_stream=sys.stderr), tf.no_op)
+    with tf.control_dependencies([told]):
+        return skipped.assign(0)

@@ -6,9 +6,9 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.selection.keys import from_key
-from graph_masker.selection.masks import as_mask, mask_of, mask_of_first
-from graph_masker.selection.pieces import Extent, Keys, zero_or_one
-from graph_masker.selection.search import kth, kth_guessed
+from graph_masker.selection.masks import count_above, mask_of, mask_of_first
+from graph_masker.selection.pieces import Extent, Keys
+from graph_masker.selection.search import guess, kth_by_halves, scan
 
 
 class Best(NamedTuple):
@@ -34,38 +34,40 @@ def keep_best(keys: Keys, kept: Any, dtype: Any) -> Best:
     if keys.extent is Extent.SMALL:
         return _of_few(keys, kept, dtype)
     with tf_compat.first_control_flow():
-        return (_of_some if keys.extent is Extent.MEDIUM else _of_many)(keys, kept, dtype)
+        return _of_many(keys, kept, dtype)
 
 
 def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
-    last = kth(keys, kept)
-    mask = mask_of(keys, last.key, kept - last.above, last.equal, dtype)
-    return Best(mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed))
+    low, high = guess(keys, kept)
+    found = scan(keys, low, high, dtype)
+    number = tf.size(found.keys)
+    # Of those found, so many stay.
+    staying = kept - (found.above_low - number)
 
+    def right() -> Best:
+        key = tf_compat.nth_element(found.keys, number - staying)
+        below, equal = (tf.where_v2(which) for which in (found.keys < key, tf.equal(found.keys, key)))
+        room = staying - (number - tf.size(below) - tf.size(equal))
+        leaving = tf.reshape(tf.concat([below, tf.slice(equal, [room, 0], [-1, 1])], 0), [-1])
+        mask = tf_compat.add_at(found.mask, tf.gather(found.indices, leaving), -1.0)
+        if keys.is_large:
+            mask = tf.slice(mask, [0], tf.reshape(keys.size, [1]))
+        return Best(mask, from_key(key, keys.signed))
 
-def _of_some(keys: Keys, kept: Any, dtype: Any) -> Best:
-    """As `keep_best`, for one key or more: what is rare is one branch, so that few ops are skipped."""
-    whole = keys.all()
-    last, is_right = kth_guessed(whole, keys, kept)
+    def wrong(scores: Any, kept: Any, low: Any, high: Any) -> Any:
+        keys_again = Keys(scores, keys.signed, keys.extent)
+        last = kth_by_halves(keys_again, kept, low, high)
+        mask = mask_of(keys_again, last.key, kept - last.above, last.equal, dtype)
+        return mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed)
 
-    def otherwise(scores: Any, kept: Any) -> Any:
-        best = _of_many(Keys(scores, keys.signed, Extent.LARGE), kept, dtype)
-        return best.mask, best.lowest
-
-    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32])
-    return Best(
-        *tf.cond(
-            # Ties are rare, too.
-            is_right & (kept - last.above >= last.equal),
-            lambda: (as_mask(zero_or_one(whole, last.key - 1), dtype), from_key(last.key, keys.signed)),
-            lambda: rarely(keys.scores, kept),
-        )
-    )
+    rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32, low.dtype, low.dtype])
+    is_right = found.complete & (staying > 0) & (staying <= number)
+    return Best(*tf.cond(is_right, lambda: tuple(right()), lambda: tuple(rarely(keys.scores, kept, low, high))))
 
 
 def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:
     """As `keep_best`, for one key or more, in few ops: they, not the keys, are what takes time."""
     whole = keys.all()
     key = tf_compat.nth_element(whole, tf.size(whole) - kept)
-    room = kept - tf.cast(tf.reduce_sum(zero_or_one(whole, key)), tf.int32)
+    room = kept - count_above(whole, key)
     return Best(mask_of_first(whole, key, room, dtype)[0], from_key(key, keys.signed))

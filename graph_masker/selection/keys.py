@@ -16,11 +16,13 @@ class Width(NamedTuple):
         bits: of a key and of the float it stands for.
         real: the float type.
         whole: the integer type.
+        mantissa: bits after those of the exponent.
     """
 
     bits: int
     real: Any
     whole: Any
+    mantissa: int
 
     @property
     def lowest(self) -> int:
@@ -32,9 +34,14 @@ class Width(NamedTuple):
         """The highest integer; above every key."""
         return (1 << (self.bits - 1)) - 1
 
+    @property
+    def finite(self) -> int:
+        """The key of the largest float."""
+        return self.highest - (1 << self.mantissa)
 
-SINGLE = Width(32, tf.float32, tf.int32)
-DOUBLE = Width(64, tf.float64, tf.int64)
+
+SINGLE = Width(32, tf.float32, tf.int32, 23)
+DOUBLE = Width(64, tf.float64, tf.int64, 52)
 
 
 def width_of(dtype: Any) -> Width:

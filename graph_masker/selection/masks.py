@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.selection.pieces import Keys, array, loop, zero_or_one
+from graph_masker.selection.pieces import Keys, buffer, loop, put, zero_or_one
 
 
 def mask_of(keys: Keys, key: Any, room: Any, equal: Any, dtype: Any) -> Any:
@@ -54,13 +54,19 @@ def as_mask(stays: Any, dtype: Any) -> Any:
     return tf.bitcast(tf.cast(stays, whole) * one, dtype)
 
 
+def count_above(part: Any, key: Any) -> Any:
+    """Returns how many keys lie above a key, an int32 scalar."""
+    return tf.cast(tf.reduce_sum(zero_or_one(part, key)), tf.int32)
+
+
 def _tied(keys: Keys, key: Any, room: Any, dtype: Any) -> Any:
     if not keys.is_large:
         return mask_of_first(keys.all(), key, room, dtype)[0]
+    number = keys.pieces()
 
     def add(index: Any, room: Any, masks: Any) -> Any:
         mask, equal = mask_of_first(keys.piece(index), key, room, dtype)
-        return index + 1, tf.maximum(room - equal, 0), masks.write(index, mask)
+        return index + 1, tf.maximum(room - equal, 0), put(masks, index, mask)
 
-    number = keys.pieces()
-    return loop(lambda index, *_: index < number, add, [0, room, array(dtype, number)])[2].concat()
+    masks = loop(lambda index, *_: index < number, add, [0, room, buffer(number, dtype)])[2]
+    return tf.slice(tf.reshape(masks, [-1]), [0], tf.reshape(keys.size, [1]))

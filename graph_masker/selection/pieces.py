@@ -10,18 +10,19 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 
+from graph_masker import tf_compat
 from graph_masker.selection.keys import Width, to_keys, width_of
 
-# Entries of a piece: 1 MB of float32.
-PIECE = 2**18
+# Entries of a piece: few enough for ops that are not shared out among threads, which takes longer than they do.
+PIECE = 2**16
 
 # Entries up to which looking at each of them is quicker than looking for the few that matter.
 _SMALL = 2**14
 
 # Entries up to which one piece of any length is quicker than a loop over pieces.
-_MEDIUM = 2**19
+_MEDIUM = PIECE
 
-_OVERLAP = 2  # Pieces that may be in work at once.
+_OVERLAP = 1  # Pieces that may be in work at once.
 
 
 class Extent(enum.Enum):
@@ -104,6 +105,25 @@ def loop(condition: Any, body: Any, start: Any) -> Any:
 def array(dtype: Any, size: Any) -> Any:
     """Returns an array for the results of a loop, which may differ in length."""
     return tf.TensorArray(dtype, size, infer_shape=False)
+
+
+# Rows of a buffer that take in one piece.
+_ROWS = 16
+
+
+def buffer(number: Any, dtype: Any) -> Any:
+    """Returns a tensor for the entries of so many pieces, in rows, for `put` to fill: it needs no second one."""
+    return tf_compat.empty([number * _ROWS, PIECE // _ROWS], dtype)
+
+
+def put(rows: Any, index: Any, part: Any) -> Any:
+    """Writes a piece, which may be shorter than others if it is the last, into what `buffer` returned."""
+    width = PIECE // _ROWS
+    whole = tf.size(part) // width * width
+    # What fills no row is filled up: a whole piece would be copied for that.
+    rest = tf.pad(tf.slice(part, [whole], [-1]), [[0, -tf.size(part) % width]])
+    rows = tf_compat.set_rows(rows, index * _ROWS, tf.reshape(tf.slice(part, [0], [whole]), [-1, width]))
+    return tf_compat.set_rows(rows, index * _ROWS + whole // width, tf.reshape(rest, [-1, width]))
 
 
 def zero_or_one(part: Any, key: Any) -> Any:

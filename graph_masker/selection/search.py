@@ -1,7 +1,6 @@
 """The k-th best of many keys, without sorting: a sample tells where to look, and one pass over the keys does.
 
-The pass counts the keys above a low one and collects those between it and a high one. If the sample misled, or too many
-keys lie between, all keys are looked at.
+The pass counts the keys above a low one, marks them in a mask, and collects those between it and a high one.
 """
 
 from typing import Any, Callable, NamedTuple, Tuple
@@ -10,11 +9,9 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.selection import pieces
-from graph_masker.selection.keys import Width, to_keys
-from graph_masker.selection.pieces import Keys, array, loop, zero_or_one
-
-# Beyond one key of so many there are too many to collect.
-_FEW_SHARE = 2
+from graph_masker.selection.keys import Width, from_key, to_keys, widened
+from graph_masker.selection.masks import as_mask, count_above
+from graph_masker.selection.pieces import Keys, array, loop
 
 # Size of the sample: at most so many, and one key of so many.
 _SAMPLE = 2**14
@@ -24,8 +21,16 @@ _SAMPLE_SHARE = 24
 _DEVIATIONS = 3.0
 _RANKS = 4.0
 
+# Beyond so many keys in the range, and one of so many, there are too many to collect: each takes 12 bytes.
+_FEW = 2**13
+_FEW_SHARE = 8
+
 # Keys that are tested at once for whether one of them is in a range.
 _ROW = 8
+
+# Of the lower end of the range, so many bits are 0: times the bits of a one, which have as many in front of them, it
+# is 0 in any width, and the next integer is that one. (See `masks.as_mask`.)
+LOW_BITS = 12
 
 
 class Kth(NamedTuple):
@@ -42,78 +47,32 @@ class Kth(NamedTuple):
     equal: Any
 
 
-def kth(keys: Keys, kept: Any) -> Kth:
-    """Returns the `kept`-th best key (from 1; int32 scalar)."""
-    low, high = guess(keys, kept)
-    found = between(keys, low, high, keys.size // _FEW_SHARE, counted=True)
-    above = found.above_low - tf.size(found.keys)
-    is_below = kept > found.above_low
+def kth_by_halves(keys: Keys, kept: Any, low: Any, high: Any) -> Kth:
+    """Returns the `kept`-th best key (from 1; int32 scalar), whatever the keys are: slowly, and in little memory.
 
-    def otherwise(scores: Any, kept: Any, low: Any, is_below: Any) -> Kth:
-        return _otherwise(Keys(scores, keys.signed, keys.extent), kept, low, is_below)
-
-    rarely = tf_compat.outlined(otherwise, [keys.scores.dtype, tf.int32, keys.width.whole, tf.bool])
-    return Kth(
-        *tf.cond(
-            found.complete & (above < kept) & tf.logical_not(is_below),
-            lambda: _among_found(found.keys, above, kept, keys.width),
-            lambda: Kth(*rarely(keys.scores, kept, low, found.complete & is_below)),
-        )
-    )
-
-
-def kth_guessed(whole: Any, keys: Keys, kept: Any) -> Tuple[Kth, Any]:
-    """As `kth`, of keys that have all been computed, without a second look where the sample misled.
-
-    Args:
-        whole: `keys.all()`.
-        keys: one or more.
-        kept: int32 scalar, from 1.
-
-    Returns:
-        The key; and whether it is right, a bool scalar.
+    It is looked for between two keys first: one equal to the upper end, or near the lower one, is soon found.
     """
-    low, high = guess(keys, kept)
-    near, above_low = _between_of(whole, low, high, counted=True)
-    above = above_low - tf.size(near)
-    last = kth_of(near, above, tf.minimum(tf.maximum(kept, above), above_low), keys.width)
-    return last, (above < kept) & (kept <= above_low)
+    width = keys.width
 
+    def above(key: Any) -> Any:
+        return keys.total(lambda part: count_above(part, key), [])
 
-def _among_found(few: Any, above: Any, kept: Any, width: Width) -> Kth:
-    return kth_of(few, above, kept, width)
+    def halve(low: Any, high: Any) -> Any:
+        """At least `kept` keys lie above `low`, and fewer above `high`."""
+        one = tf.ones_like(low)
+        odd = tf.bitwise.bitwise_and(tf.bitwise.bitwise_and(low, high), one)
+        middle = tf.bitwise.right_shift(low, one) + tf.bitwise.right_shift(high, one) + odd
+        is_low = above(middle) >= kept
+        return tf_compat.choose(is_low, middle, low), tf_compat.choose(is_low, high, middle)
 
-
-def _otherwise(keys: Keys, kept: Any, low: Any, is_below: Any) -> Kth:
-    def count(scores: Any, key: Any) -> Any:
-        """Returns how many keys lie above a key, and how many equal it."""
-
-        def of_piece(part: Any) -> Any:
-            above, from_here = (tf.reduce_sum(zero_or_one(part, limit)) for limit in (key, key - 1))
-            return tf.cast(tf.stack([above, from_here - above]), tf.int32)
-
-        return tf.unstack(Keys(scores, keys.signed, keys.extent).total(of_piece, [2]), 2)
-
-    counts = tf_compat.outlined(count, [keys.scores.dtype, keys.width.whole])
-    # Many keys may equal the lower end of the range: the zeros of a weight that is sparse already.
-    above, equal = tf.cond(is_below, lambda: tuple(counts(keys.scores, low)), lambda: (0, 0))
-    return Kth(
-        *tf.cond(
-            is_below & (kept <= above + equal),
-            lambda: _at_low_end(low, above, equal),
-            lambda: _among_all(keys, kept, lambda key: counts(keys.scores, key)),
-        )
-    )
-
-
-def _at_low_end(low: Any, above: Any, equal: Any) -> Kth:
-    return Kth(low, above, equal)
-
-
-def _among_all(keys: Keys, kept: Any, count: Callable[[Any], Any]) -> Kth:
-    none = tf.constant(keys.width.highest, keys.width.whole)
-    key = tf.cond(kept > 0, lambda: tf_compat.nth_element(keys.all(), keys.size - kept), lambda: none)
-    return Kth(key, *count(key))
+    lowest, highest = (tf.constant(key, width.whole) for key in (width.lowest if keys.signed else -1, width.highest))
+    start = [
+        tf_compat.choose(above(low) >= kept, tf.maximum(low, lowest), lowest),
+        tf_compat.choose(above(high) < kept, high, highest),
+    ]
+    _, key = loop(lambda low, high: low < high - 1, halve, start)
+    higher = above(key)
+    return Kth(key, higher, above(key - 1) - higher)
 
 
 def kth_of(few: Any, above: Any, kept: Any, width: Width) -> Kth:
@@ -125,94 +84,100 @@ def kth_of(few: Any, above: Any, kept: Any, width: Width) -> Kth:
     return Kth(key, above + higher, tf.reduce_sum(tf.cast(tf.equal(few, key), tf.int32)))
 
 
-class Between(NamedTuple):
-    """What was found between two keys.
+class Found(NamedTuple):
+    """What lies between two keys, in order.
 
     Attributes:
-        complete: bool scalar, False where too many keys were to look at; the rest says nothing then.
-        above_low: int32 scalar, how many keys lie above the lower one; 0 where this was not asked for.
-        keys: those that lie above the lower one and not above the upper one, in order.
+        keys: those above the lower one that do not lie above the upper one.
+        indices: int64, of each among all keys.
+        above_low: int32 scalar, how many of all keys lie above the lower one.
+        mask: of all keys, ones for those above the lower one; with some more entries at its end. Neither this nor
+            `above_low` means anything unless asked for.
+        complete: bool scalar, False where there were too many; the rest means nothing then.
     """
 
-    complete: Any
-    above_low: Any
     keys: Any
+    indices: Any
+    above_low: Any
+    mask: Any
+    complete: Any
 
 
-def between(keys: Keys, low: Any, high: Any, few: Any, counted: bool = False) -> Between:
-    """Finds the keys above `low` that do not lie above `high`; gives up beyond about `few` of them."""
+def scan(keys: Keys, low: Any, high: Any, mask_dtype: Any = None) -> Found:
+    """Looks at all keys once; with a mask to make, gives up where they are too many, for the sake of memory.
+
+    Args:
+        keys: vector.
+        low: with a mask, one whose `LOW_BITS` lowest bits are 0.
+        high: not below `low`.
+        mask_dtype: of the mask to make and the keys to count; None for neither.
+    """
+    look = _looking(keys, low, high, mask_dtype)
     if not keys.is_large:
-        found, above_low = _between_of(keys.all(), low, high, counted)
-        return Between(tf.constant(True), above_low, found)
-    rows = keys.size // _ROW
-    scores = tf.reshape(tf.slice(keys.scores, [0], [rows * _ROW]), [-1, _ROW])
-    rest = to_keys(tf.slice(keys.scores, [rows * _ROW], [-1]), keys.signed)
-    look = _looking(low, high, counted)
-    complete, above_low, near = _look_by_pieces(
-        scores, lambda part: look(to_keys(part, keys.signed)), few // _ROW, keys.width.whole
-    )
-    found, more = _tested(near, rest, low, high, counted)
-    return Between(complete, above_low + more, found)
+        return look(keys.scores, 0)
+    size, step = keys.size, tf.constant(pieces.PIECE)
+    # One piece at least: nothing can be read of an array that nothing was written to.
+    number = tf.maximum(1, keys.pieces())
+    masks = tf.zeros([], tf.float32) if mask_dtype is None else pieces.buffer(number, mask_dtype)
+
+    few = size if mask_dtype is None else tf.maximum(size // _FEW_SHARE, _FEW)
+
+    def is_open(index: Any, start: Any, total: Any, so_far: Any, *_: Any) -> Any:
+        return (index < number) & (so_far <= few)
+
+    def add(index: Any, start: Any, total: Any, so_far: Any, found: Any, indices: Any, masks: Any) -> Any:
+        length = tf.minimum(size - start, step)
+        part = look(tf.slice(keys.scores, [start], [length]), start)
+        found, indices = found.write(index, part.keys), indices.write(index, part.indices)
+        masks = masks if mask_dtype is None else pieces.put(masks, index, part.mask)
+        so_far += tf.size(part.keys)
+        return index + 1, start + length, total + part.above_low, so_far, found, indices, masks
+
+    arrays = [array(dtype, number) for dtype in (keys.width.whole, tf.int64)]
+    _, __, total, so_far, *arrays, masks = loop(is_open, add, [0, 0, 0, 0, *arrays, masks])
+    complete = so_far <= few
+    # An array that has not been filled cannot be read.
+    found, indices = (tf.cond(complete, item.concat, lambda dtype=item.dtype: tf.zeros([0], dtype)) for item in arrays)
+    return Found(found, indices, total, tf.reshape(masks, [-1]), complete)
 
 
-def _between_of(whole: Any, low: Any, high: Any, counted: bool) -> Tuple[Any, Any]:
-    """As `between`, of all keys at once; returns those found and how many lie above the lower one."""
-    split = tf.size(whole) // _ROW * _ROW
-    rows = tf.reshape(tf.slice(whole, [0], tf.reshape(split, [1])), [-1, _ROW])
-    above_low, near = _looking(low, high, counted)(rows)
-    found, more = _tested(near, tf.slice(whole, tf.reshape(split, [1]), [-1]), low, high, counted)
-    return found, above_low + more
+def _looking(keys: Keys, low: Any, high: Any, mask_dtype: Any) -> Callable[[Any, Any], Found]:
+    """Returns a function of a piece and the index of its first key that returns what is found in it."""
+    axis, next_low, one = tf.constant(1), low + 1, tf.ones_like(low)
+    middle = tf.bitwise.right_shift(low, one) + tf.bitwise.right_shift(high, one)
+    least, most = (-keys.width.finite if keys.signed else 0), keys.width.finite
+    ends = [from_key(tf.minimum(tf.maximum(key, least), most), keys.signed) for key in (low, middle, high)]
+    half = tf.maximum(tf.abs(ends[0] - ends[1]), tf.abs(ends[2] - ends[1]))
 
+    shift, within = tf.constant(_ROW.bit_length() - 1, tf.int64), tf.constant(_ROW - 1, tf.int64)
 
-def _looking(low: Any, high: Any, counted: bool) -> Callable[[Any], Tuple[Any, Any]]:
-    """Returns a function of rows of keys: how many lie above the lower end, and the rows that may have some between."""
-    one, axis, axes = tf.ones_like(low), tf.constant(1), tf.constant([0, 1])
-    half = tf.bitwise.right_shift(high, one) - tf.bitwise.right_shift(low, one)
-    middle = low + one + half
-
-    def look(part: Any) -> Tuple[Any, Any]:
-        # A row has a key in the range if one is near its middle. That lets a key or two above the range pass, and
-        # the difference may wrap around into it, so that each key of these rows is tested in the end.
-        distance = tf.reduce_min(tf.abs(part - middle), axis)
-        return _count_above(part, low, axes, counted), tf.gather_nd(part, tf.where_v2(distance <= half))
+    def look(part: Any, first: Any) -> Found:
+        wide = widened(part) if keys.signed else tf.abs(widened(part))
+        whole = to_keys(wide, True) if keys.signed else tf.bitcast(wide, keys.width.whole)
+        count = tf.size(whole)
+        full = tf.expand_dims(count // _ROW * _ROW, 0)
+        rows, key_rows = (tf.reshape(tf.slice(values, [0], full), [-1, _ROW]) for values in (wide, whole))
+        # A row has a key in the range if a score in it is near the middle, by floats: of integers, TensorFlow takes
+        # the least of each row slowly. Differences are rounded alike, so that none in the range is farther from the
+        # middle than its ends are; some beyond may seem as near, and each key of these rows is tested in the end.
+        near = tf.where_v2(tf.reduce_min(tf.abs(rows - ends[1]), axis) <= half)
+        candidates = tf.concat([tf.reshape(tf.gather_nd(key_rows, near), [-1]), tf.slice(whole, full, [-1])], 0)
+        where = tf.where_v2((candidates > low) & (candidates <= high))
+        found, places = tf.gather_nd(candidates, where), tf.reshape(where, [-1])
+        # The rest, where there is one, counts as a row.
+        last = tf.range(count // _ROW, (count + (_ROW - 1)) // _ROW)
+        numbers = tf.concat([tf.reshape(near, [-1]), tf.cast(last, tf.int64)], 0)
+        of_row = tf.gather(numbers, tf.bitwise.right_shift(places, shift)) * _ROW
+        indices = of_row + tf.bitwise.bitwise_and(places, within) + tf.cast(first, tf.int64)
+        if mask_dtype is None:
+            return Found(found, indices, tf.constant(0), tf.constant(0), tf.constant(True))
+        held = tf.maximum(tf.minimum(whole, next_low), low)
+        # As many times the lower end as there are keys may be more than an integer holds: what wraps around does so
+        # on both sides.
+        above_low = tf.cast(tf.reduce_sum(held) - tf.cast(count, held.dtype) * low, tf.int32)
+        return Found(found, indices, above_low, as_mask(held, mask_dtype), tf.constant(True))
 
     return look
-
-
-def _tested(near: Any, rest: Any, low: Any, high: Any, counted: bool) -> Tuple[Any, Any]:
-    """Returns the keys between; and how many of the rest, which filled no row, lie above the lower end."""
-    near = tf.concat([tf.reshape(near, [-1]), rest], 0)
-    found = tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
-    return found, _count_above(rest, low, tf.constant(0), counted)
-
-
-def _count_above(part: Any, low: Any, axes: Any, counted: bool) -> Any:
-    return tf.cast(tf.reduce_sum(zero_or_one(part, low), axes), tf.int32) if counted else tf.constant(0)
-
-
-def _look_by_pieces(scores: Any, look: Callable[[Any], Any], few: Any, dtype: Any) -> Any:
-    """Adds up what `look` returns of pieces of rows, until it has returned more than `few` rows."""
-    size, step, width, zero, one = (
-        tf.shape(scores)[0],
-        tf.constant(pieces.PIECE // _ROW),
-        *map(tf.constant, (_ROW, 0, 1)),
-    )
-    # One piece at least: nothing can be read of an array that nothing was written to.
-    count = tf.maximum(1, (size - 1) // step + 1)
-
-    def is_open(index: Any, start: Any, total: Any, number: Any, near: Any) -> Any:
-        return (index < count) & (number <= few)
-
-    def add(index: Any, start: Any, total: Any, number: Any, near: Any) -> Any:
-        length = tf.minimum(size - start, step)
-        above_low, rows = look(tf.slice(scores, tf.stack([start, zero]), tf.stack([length, width])))
-        found = tf.shape(rows, out_type=tf.int32)[0]
-        return index + one, start + length, total + above_low, number + found, near.write(index, rows)
-
-    index, _, total, __, near = loop(is_open, add, [0, 0, 0, 0, array(dtype, count)])
-    complete = tf.equal(index, count)
-    none = tf.zeros([0, _ROW], dtype)
-    return complete, total, tf.cond(complete, near.concat, lambda: none)
 
 
 def guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
@@ -226,9 +191,13 @@ def guess(keys: Keys, kept: Any) -> Tuple[Any, Any]:
     expected = share * tf.cast(number, tf.float32)
     margin = _DEVIATIONS * tf.sqrt(tf.maximum(expected * (1.0 - share), 0.0)) + _RANKS
     upper, lower = tf.cast(expected - margin, tf.int32), tf.cast(expected + margin, tf.int32)
+    # One more, so that there is a key to return where there are none.
     padded = tf.concat([sample, [keys.width.highest]], 0)
-    high = tf_compat.nth_element(padded, number - tf.maximum(upper, 0))
+    high = tf_compat.nth_element(padded, tf.maximum(number - tf.maximum(upper, 1), 0))
     low = tf_compat.nth_element(padded, tf.maximum(number - lower, 0))
-    lowest = tf.constant(keys.width.lowest if keys.signed else -1, keys.width.whole)
-    # One less than the highest integer, so that there is one above it.
-    return tf_compat.choose(lower > number, lowest, low), tf.minimum(high, keys.width.highest - 1)
+    # Beyond the sample: as far as four times its largest score.
+    beyond = 2 << keys.width.mantissa
+    high = tf_compat.choose(upper < 1, tf.minimum(high, keys.width.finite - beyond) + beyond, high)
+    lowest = tf.maximum(low, beyond - keys.width.finite) - beyond if keys.signed else -tf.ones_like(low)
+    low = tf.bitwise.bitwise_and(tf_compat.choose(lower > number, lowest, low), -(1 << LOW_BITS))
+    return low, tf.minimum(high, keys.width.finite)

@@ -19,7 +19,7 @@ from graph_masker.selection.finite import all_finite
 from graph_masker.selection.keys import Width, from_key, width_of
 from graph_masker.selection.masks import mask_of
 from graph_masker.selection.pieces import Extent, Keys
-from graph_masker.selection.search import between, kth_of
+from graph_masker.selection.search import kth_of, scan
 from graph_masker.selection.structures import Selected, UnitStructure
 
 # Bins that are added up at once.
@@ -76,7 +76,7 @@ class Member:
         width = self.width
         low, high = self._range(place)
         with tf_compat.first_control_flow():
-            found = between(self._keys(scores), low - 1, high, tf.size(scores)).keys
+            found = scan(self._keys(scores), low - 1, high).keys
         must, may = place[1], place[2] > 0
         lowest, highest = (tf.constant(key, width.whole) for key in (width.lowest, width.highest))
         last = kth_of(found, 0, must, width)

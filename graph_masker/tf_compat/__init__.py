@@ -24,9 +24,11 @@ from graph_masker.tf_compat.metagraphs import (
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.op_defs import number_of_inputs
 from graph_masker.tf_compat.ops import (
+    add_at,
     bincount,
     choose,
     collections_of,
+    empty,
     failing_unless,
     first_control_flow,
     free_scope,
@@ -39,6 +41,7 @@ from graph_masker.tf_compat.ops import (
     paused_collector,
     root_variable_scope,
     scalar_summaries,
+    set_rows,
     switch,
     twin_of,
     update_input,
@@ -118,6 +121,7 @@ __all__ = [
     "Start",
     "VariableDef",
     "WhileContextDef",
+    "add_at",
     "add_control_input",
     "around_eager",
     "around_functions",
@@ -133,6 +137,7 @@ __all__ = [
     "captured_variables",
     "choose",
     "collections_of",
+    "empty",
     "estimator_model_fn",
     "estimator_with",
     "exported_collections",
@@ -184,6 +189,7 @@ __all__ = [
     "scalar_summaries",
     "sessions_of",
     "set_init_op",
+    "set_rows",
     "set_slice",
     "start_as_made",
     "start_from",

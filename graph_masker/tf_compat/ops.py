@@ -30,6 +30,31 @@ def nth_element(values: Any, n: Any) -> Any:
     return nn_ops.nth_element(values, n)
 
 
+def empty(shape: Sequence[Any], dtype: Any) -> Any:
+    """Returns a tensor to be filled: what it holds is not defined."""
+    # There is no kernel for bfloat16.
+    stored = tf.half if dtype == tf.bfloat16 else dtype
+    return tf.bitcast(tf.raw_ops.Empty(shape=tf.stack(shape), dtype=stored), dtype)
+
+
+def set_rows(rows: Any, first: Any, values: Any) -> Any:
+    """Writes into some rows of a matrix, in place, and returns it: nothing else may read what it held before."""
+    indices = first + tf.range(tf.shape(values)[0])
+    return tf.raw_ops.InplaceUpdate(x=rows, i=indices, v=values)
+
+
+def add_at(values: Any, indices: Any, number: float) -> Any:
+    """Adds a number to some entries of a vector, in place where nothing else reads it, and returns the vector.
+
+    Args:
+        values: float vector.
+        indices: int64 vector of different ones.
+        number: what to add to each.
+    """
+    updates = tf.fill(tf.shape(indices), tf.constant(number, values.dtype))
+    return tf.raw_ops.ScatterNdNonAliasingAdd(input=values, indices=indices[:, tf.newaxis], updates=updates)
+
+
 def failing_unless(condition: Any, words: Sequence[Any]) -> Any:
     """Returns an op that fails with a message of some tensors, up to 20 entries of each, unless a condition holds."""
     return gen_logging_ops._assert(condition, [tf.convert_to_tensor(word) for word in words], 20, name="Assert")

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Dict, FrozenSet, Iterator, Set
 
-from graph_masker.accumulators import COUNT, accumulator_of
+from graph_masker.accumulators import COUNTERS, accumulator_of
 from graph_masker.criteria import CRITERIA
 from graph_masker.effects import ignores_value, is_write
 from graph_masker.errors import SourceError
@@ -55,7 +55,7 @@ def prefixes(name: OpName) -> Iterator[str]:
 def find_ours(view: GraphView) -> Ours:
     """Finds pruning's variables and products in a graph that its collections tell of."""
     records = dict(view.masks)
-    found: Set[OpName] = {LAST_UPDATE_STEP, COUNT, OWN_STEP}
+    found: Set[OpName] = {LAST_UPDATE_STEP, *COUNTERS, OWN_STEP}
     for record in records.values():
         found |= {record.mask, record.threshold}
         found |= {accumulator_of(record.mask, criterion) for criterion in CRITERIA}

@@ -150,7 +150,9 @@ def test_folding_drops_all_of_it(tmp_path: Any, criterion: str, with_meta: bool)
     fold_checkpoint(source, folded)
     masked, plain = read_all(source), read_all(folded)
     state = {f"{scope}/{leaf}" for scope in ("conv", "dense") for leaf in ("mask", "threshold", criterion)}
-    state |= {"model_pruning/last_mask_update_step"} | (STATE & {"model_pruning/accumulated_steps"} & set(masked))
+    state |= {"model_pruning/last_mask_update_step", "model_pruning/skipped_gradients"} | (
+        STATE & {"model_pruning/accumulated_steps"} & set(masked)
+    )
     assert set(masked) - set(plain) == state
     for name in ("conv", "dense"):
         expected = masked[f"{name}/mask"] * masked[f"{name}/kernel"]

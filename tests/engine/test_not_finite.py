@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker.masker import Masker
 from graph_masker.spec import PruningSpec
-from tests.engine.nets import Net, batch_of, descent, record, training
+from tests.engine.nets import Net, batch_of, descent, record, sparsity_of, training
 from tests.helpers.bits import assert_same_bits, differences
 from tests.helpers.running import initialize, single_threaded
 
@@ -119,31 +119,49 @@ def test_the_largest_of_half_precision_is_finite():
         assert session.run(masker.masks["kernel"]).reshape(-1).tolist() == [1, 1, 0, 1]
 
 
+SKIPPED = "model_pruning/skipped_gradients"
+
+
+@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
 @pytest.mark.parametrize("criterion", ["movement", "taylor"])
-def test_a_gradient_that_is_not_finite_is_found_at_the_next_update(criterion: str):
-    net, spec = Net(optimizer=descent), replace(SPEC, criterion=criterion)
+def test_a_gradient_that_is_not_finite_adds_nothing_and_is_told_of(criterion: str, use_resource: bool, capfd: Any):
+    net, spec = Net(optimizer=descent, use_resource=use_resource), replace(SPEC, criterion=criterion)
     with training(net, spec) as run:
         run.steps(2)
         before = run.values()
-        weights = {name: before[name] for name in ("conv/kernel", "dense/kernel")}
-        # A batch of NaN: the weights are spoilt, too, and then mended; what has been added up is not.
-        train_op = run.train_op
-        run.session.run(train_op, {"batch:0": np.full_like(batch_of(1), np.nan)})
+        assert before[SKIPPED] == 0
+        # A batch of NaN: the weights are spoilt, and then mended, as dynamic loss scaling leaves them alone.
+        run.session.run(run.train_op, {"batch:0": np.full_like(batch_of(1), np.nan)})
         for name in ("conv/kernel", "conv/bias", "dense/kernel", "dense/bias"):
             run.load(name, before[name])
-        broken = run.values()
-        assert np.isnan(broken[f"dense/{criterion}"]).any()
+        after = run.values()
+        sums = [f"{name}/{criterion}" for name in ("conv", "dense")]
+        assert_same_bits({name: after[name] for name in sums}, {name: before[name] for name in sums})
+        assert after[SKIPPED] == 2
+        capfd.readouterr()
+        run.run()
+        last = run.values()
+        assert last["model_pruning/last_mask_update_step"] == last["global_step"] == 4
+        assert last[SKIPPED] == 0 and sparsity_of(last["dense/mask"]) > 0.25
+        told = "graph_masker: step 4 since the last update 2 gradients of a weight and a step were not finite"
+        assert told in capfd.readouterr().err
+        run.steps(2)
+        assert "were not finite" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("criterion", ["movement", "taylor"])
+def test_sums_that_are_not_finite_are_an_error(criterion: str):
+    """As a weight that is not finite is: from a checkpoint, or because finite gradients add up to more than a float."""
+    with training(Net(optimizer=descent), replace(SPEC, criterion=criterion)) as run:
+        run.steps(3)
+        before = run.values()
+        run.load(f"dense/{criterion}", np.full_like(before[f"dense/{criterion}"], np.inf))
         with pytest.raises(tf.errors.InvalidArgumentError, match="not finite") as error:
             run.run()
-        line = error.value.message.splitlines()[0]
-        assert all(name in line for name in weights)
+        assert "dense/kernel" in error.value.message.splitlines()[0]
         after = run.values()
         for name in ("conv/mask", "dense/mask", "conv/threshold", "model_pruning/last_mask_update_step"):
             assert_same_bits({name: after[name]}, {name: before[name]})
-        for name in ("conv", "dense"):
-            run.load(f"{name}/{criterion}", np.zeros_like(before[f"{name}/{criterion}"]))
-        run.run()
-        assert run.values()["model_pruning/last_mask_update_step"] == run.values()["global_step"]
 
 
 def test_finite_training_raises_nothing():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_masker.schedule import kept_entries
-from graph_masker.selection import ELEMENTS, Extent, kept_units, search
+from graph_masker.selection import ELEMENTS, Extent, best, kept_units, search
 from tests.reference import selection as reference
 from tests.selection.running import (
     DTYPES,
@@ -77,25 +77,38 @@ def test_tricky_distributions(kind: str, extent: Extent):
             check(weight, sparsity, signed=signed, extent=extent)
 
 
-# Where the k-th best of each of these is found at sparsity 0.5.
+@pytest.mark.parametrize("extent", [Extent.MEDIUM, Extent.LARGE], ids=lambda extent: extent.value)
 @pytest.mark.parametrize(
-    "kind, way",
+    "kind, misled",
     [
-        ("sorted", "_among_found"),
-        ("mostly zero", "_at_low_end"),
-        ("all equal", "_at_low_end"),
-        ("a sample misled upward", "_among_all"),
-        ("a sample misled downward", "_among_all"),
+        ("sorted", False),
+        ("two values", True),
+        ("all equal", True),
+        ("mostly zero", True),
+        ("a sample misled upward", True),
+        ("a sample misled downward", True),
     ],
 )
-def test_each_way_to_the_kth_is_taken(monkeypatch: Any, kind: str, way: str):
+def test_only_what_misleads_the_sample_is_searched_by_halves(monkeypatch: Any, kind: str, misled: bool, extent: Extent):
     weight = TRICKY[kind](3000).astype(np.float32)
     expected = reference.select(weight, 0.5, reference.Elements())
-    for broken in ("_among_found", "_at_low_end", "_among_all"):
-        with monkeypatch.context() as patch:
-            patch.setattr(search, broken, lambda *_: search.Kth(*map(tf.constant, (7, 0, 0))))
-            found = Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5)
-        assert bool(mismatch(found, expected)) == (broken == way), broken
+    # (Of equal scores the range holds none whose last bits are 0.)
+    monkeypatch.setattr(best, "kth_by_halves", lambda *_: search.Kth(*map(tf.constant, (7, 0, 0))))
+    found = Selector(ELEMENTS, tf.float32, False, extent, PIECE)(weight, 0.5)
+    assert bool(mismatch(found, expected)) == misled
+
+
+def test_too_many_that_tie_are_not_collected(monkeypatch: Any):
+    weight = np.full(20_000, 0.1, np.float32)
+    weight[::7] = 1
+    expected = reference.select(weight, 0.5, reference.Elements())
+    assert not mismatch(selector(ELEMENTS, tf.float32, extent=Extent.LARGE)(weight, 0.5), expected)
+    monkeypatch.setattr(best, "kth_by_halves", lambda *_: search.Kth(*map(tf.constant, (7, 0, 0))))
+    assert mismatch(Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5), expected)
+    # The control: few that tie are.
+    weight[2000:] = normals(18_000)
+    expected = reference.select(weight, 0.5, reference.Elements())
+    assert not mismatch(Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
