@@ -13,6 +13,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.kinds import write_every_kind
+from graph_masker import fold_checkpoint
 from tests.fuzz import server
 from tests.fuzz.corruption import WAYS, damaged
 
@@ -20,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 MOST_BYTES = 2 * 2**30
 # Inputs of each case: in `make test`, and in all of `make test-all`.
 FEW, MANY = 6, 170
+
+PRUNING = "--target-sparsity 0.5"
+SCHEDULE = "--target-sparsity 0.5 --begin-step 0 --end-step 9"
 
 
 class Case(NamedTuple):
@@ -49,6 +53,18 @@ CASES = [
     Case("saved/saved_model.pb", "strip {}/saved {}/out"),
     Case("saved/variables/variables.index", "strip {}/saved {}/out"),
     Case("saved/variables/variables.data-00000-of-00001", "strip {}/saved {}/out"),
+    Case("ckpt/model.ckpt-0.meta", f"prune {{}}/ckpt {{}}/out {PRUNING}"),
+    Case("ckpt/model.ckpt-0.data-00000-of-00001", f"prune {{}}/ckpt {{}}/out {PRUNING}"),
+    Case("saved/variables/variables.index", f"prune {{}}/saved {{}}/out {PRUNING}"),
+    Case("frozen.pb", f"prune {{}}/frozen.pb {{}}/out {PRUNING}"),
+    Case("plain/model.ckpt-0.meta", f"rewrite {{}}/plain {{}}/out {SCHEDULE}"),
+    Case("plain/model.ckpt-0.index", f"rewrite {{}}/plain {{}}/out {SCHEDULE}"),
+    Case("plain/model.ckpt-0.data-00000-of-00001", f"rewrite {{}}/plain {{}}/out {SCHEDULE}"),
+    Case("ckpt/model.ckpt-0.meta", "report {}/ckpt --html {}/out.html"),
+    Case("ckpt/model.ckpt-0.index", "report {}/ckpt --html {}/out.html"),
+    Case("saved/saved_model.pb", "report {}/saved --html {}/out.html"),
+    Case("frozen.pb", "report {}/frozen.pb --html {}/out.html"),
+    Case("frozen.pb", "inspect {}/frozen.pb --graph {}/out.svg"),
 ]
 
 
@@ -56,6 +72,7 @@ CASES = [
 def model(tmp_path_factory: Any) -> Path:
     folder = Path(str(tmp_path_factory.mktemp("model")))
     write_every_kind(folder, True, True)
+    fold_checkpoint(str(folder / "ckpt"), str(folder / "plain"))
     return folder
 
 
@@ -120,17 +137,37 @@ def _seeds(case: Case, number: int) -> List[int]:
     return [CASES.index(case) * 10_000 + index for index in range(number)]
 
 
+def _command(case: Case, folder: Path) -> List[str]:
+    return [part.replace("{}", str(folder)) for part in case.command.split()]
+
+
+def _tensors(folder: Path) -> Dict[str, bytes]:
+    """The tensors of the checkpoint or SavedModel in a folder."""
+    variables = folder / "variables" / "variables"
+    reader = tf.train.load_checkpoint(str(variables if variables.parent.is_dir() else folder))
+    return {name: reader.get_tensor(name).tobytes() for name in reader.get_variable_to_shape_map()}
+
+
 def _run_damaged(case: Case, seeds: List[int], model: Path, commands: Any, tmp_path: Path) -> None:
     codes = []
+    # Checksums cover the data: where a command succeeds all the same, it has written what it should.
+    is_exact = case.file.endswith((".index", ".data-00000-of-00001")) and "{}/out " in f"{case.command} "
+    if is_exact:
+        whole = tmp_path / "whole"
+        shutil.copytree(str(model), str(whole))
+        assert commands(_command(case, whole))["code"] == 0
+        expected = _tensors(whole / "out")
     for seed in seeds:
         folder = tmp_path / str(seed)
         shutil.copytree(str(model), str(folder))
         target = folder / case.file
         content = target.read_bytes()
         target.write_bytes(damaged(content, seed))
-        found = commands([part.replace("{}", str(folder)) for part in case.command.split()])
+        found = commands(_command(case, folder))
         try:
             _check(found, case, folder, model)
+            if found["code"] == 0 and is_exact:
+                assert _tensors(folder / "out") == expected
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
         codes.append(found["code"])
@@ -153,7 +190,7 @@ def test_many_damaged_files(case: Case, model: Path, commands: Any, tmp_path: Pa
 def test_undamaged_files_are_used(case: Case, model: Path, commands: Any, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(str(model), str(folder))
-    found = commands([part.replace("{}", str(folder)) for part in case.command.split()])
+    found = commands(_command(case, folder))
     assert found["code"] == 0, found["stderr"]
     _check(found, case, folder, model)
 

@@ -27,17 +27,23 @@ class Command:
     Attributes:
         name: of the command.
         options: what stands behind source and destination.
+        takes_plain: whether its source is a folded checkpoint, in place of a masked one.
     """
 
     name: str
     options: Callable[[], List[str]] = list
+    takes_plain: bool = False
 
     def arguments(self, source: str, destination: str, overwrite: bool) -> List[str]:
         """Returns the command line."""
         return [self.name, source, destination, *self.options(), *(["--overwrite"] if overwrite else [])]
 
 
-COMMANDS = [Command("fold")]
+COMMANDS = [
+    Command("fold"),
+    Command("prune", lambda: ["--target-sparsity", "0.9"]),
+    Command("rewrite", lambda: ["--target-sparsity", "0.8", "--begin-step", "24", "--end-step", "40"], True),
+]
 WAYS = ("directory", "prefix", "replaced directory", "replaced prefix")
 
 
@@ -47,7 +53,11 @@ class _Writing:
     def __init__(self, trainee: Any, command: Command, trained: str, folder: str) -> None:
         self._trainee, self._command = trainee, command
         self.directory = os.path.join(folder, "model")
-        shutil.copytree(trained, self.directory)
+        if command.takes_plain:
+            folding = Request(trained, command=["fold", trained, self.directory], log=self.directory + ".log")
+            assert trainee.run(folding).status == 0
+        else:
+            shutil.copytree(trained, self.directory)
         self.prefix = os.path.join(self.directory, "model.ckpt-24")
         self._before = hashes(self.directory)
         self._old = read_all(self.prefix)
