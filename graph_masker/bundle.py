@@ -4,6 +4,7 @@ A tensor's bytes lie in one shard in one piece, and the index holds their checks
 partitioned variable) has an entry that lists its parts, and an entry for each part, whose key holds name and place.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -118,3 +119,9 @@ def slices_of(part: str) -> Tuple[slice, ...]:
     cuts = part.rpartition(" ")[2].split(":") if part else []
     bounds = [None if cut == "-" else [int(number) for number in cut.split(",")] for cut in cuts]
     return tuple(slice(None) if bound is None else slice(bound[0], sum(bound)) for bound in bounds)
+
+
+def data_files(prefix: str) -> Tuple[str, ...]:
+    """Returns the files that hold a checkpoint's tensors."""
+    folder, name = os.path.split(os.path.abspath(prefix))
+    return tuple(sorted(os.path.join(folder, item) for item in os.listdir(folder) if item.startswith(f"{name}.data-")))

@@ -2,14 +2,14 @@
 
 import contextlib
 import functools
-import weakref
 from dataclasses import replace
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators
+from graph_masker.claims import Update, claim, known_update, note_update
 from graph_masker.engine import UPDATE, add_summaries, build_update, last_update_step, weights_of
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.plan import MaskPlan, Site
@@ -51,40 +51,6 @@ def plan_graph(
     view = tf_compat.view_of_graph(graph)
     findings = find_sites(view, rules, _names(outputs or ()), _names(losses or ()), gradient_ops)
     return make_plan(view, findings, spec, rules, strict, trainable_only)
-
-
-# Graphs that somebody masks: whoever follows all graphs leaves them alone.
-_CLAIMED: "weakref.WeakSet[Any]" = weakref.WeakSet()
-
-
-class _Made(NamedTuple):
-    """What an update does; an equal one is none that a graph needs.
-
-    Attributes:
-        spec: its schedule and all else.
-        weights: names of those that it updates.
-        step: name of the variable that counts steps.
-        after: names of the ops that it waits for.
-    """
-
-    spec: PruningSpec
-    weights: FrozenSet[str]
-    step: str
-    after: FrozenSet[str]
-
-
-# The last update that this process has added to a graph.
-_UPDATES: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
-
-
-def claim(graph: Any) -> None:
-    """Marks a graph as one that somebody masks."""
-    _CLAIMED.add(graph)
-
-
-def is_claimed(graph: Any) -> bool:
-    """Tells whether a graph has been given to `claim`."""
-    return graph in _CLAIMED
 
 
 def mask_graph(
@@ -330,13 +296,12 @@ class Masker:
                 "tf.train.get_or_create_global_step() and pass it to the optimizer's minimize"
             )
         is_first = self.update_op is None
-        made = _Made(
-            self.spec, frozenset(self._masked), step.name, frozenset(getattr(item, "op", item).name for item in after)
-        )
+        counter = getattr(step, "variable", step)
+        waited_for = frozenset(getattr(item, "op", item).name for item in after)
+        update = Update(self.spec, frozenset(self._masked), f"{type(step).__name__} {counter.name}", waited_for)
         if is_first and tf_compat.has_op(self.graph, UPDATE):
-            known = _UPDATES.get(self.graph, (None, None))
-            if known[0] == made:
-                self.update_op = known[1]()
+            self.update_op = known_update(self.graph, update)
+            if self.update_op is not None:
                 return self.update_op
             tf.logging.warning(
                 "graph_masker: the graph has a mask update already, '%s', of other weights, another schedule or "
@@ -349,8 +314,8 @@ class Masker:
                 self.graph, weights, self.accumulators, self.spec, step, self._last_update, after
             )
             if is_first:
-                add_summaries(self.graph, weights, self.spec, getattr(step, "variable", step))
-        _UPDATES[self.graph] = (made, weakref.ref(self.update_op))
+                add_summaries(self.graph, weights, self.spec, counter)
+        note_update(self.graph, update, self.update_op)
         return self.update_op
 
 

@@ -13,9 +13,10 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.attaching import hang_update, initialize_with_weights
+from graph_masker.claims import claim
 from graph_masker.engine import NEVER
 from graph_masker.errors import SourceError
-from graph_masker.masker import Masker, claim
+from graph_masker.masker import Masker
 from graph_masker.metasavers import State, extend_savers
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
 from graph_masker.source import one_line

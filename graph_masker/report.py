@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import zlib
 from collections import Counter
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
 
@@ -12,12 +11,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from graph_masker.plan import MaskPlan, Pruning, Site
+from graph_masker.sizes import raw_and_gzipped
 from graph_masker.spec import MAGNITUDE, Element
 from graph_masker.spec.structure import Structure, plain_structure
 from graph_masker.text import visible
 
-# Of zlib: the largest window, and gzip's header.
-_GZIP = 31
 # At some 20 MB per second.
 _GZIP_AT_MOST = 200 * 2**20
 
@@ -197,13 +195,5 @@ def size_line(paths: Sequence[str], advance: Callable[[int, int], None]) -> str:
     total = sum(os.path.getsize(path) for path in paths)
     if total > _GZIP_AT_MOST:
         return f"{total:,} bytes (gzip of more than {_GZIP_AT_MOST >> 20} MB is not measured)"
-    done = size = 0
-    for path in paths:
-        packer = zlib.compressobj(wbits=_GZIP)
-        with open(path, "rb") as stream:
-            for piece in iter(lambda: stream.read(2**20), b""):
-                size += len(packer.compress(piece))
-                done += len(piece)
-                advance(done, total)
-        size += len(packer.flush())
+    _, size = raw_and_gzipped(paths, lambda done: advance(done, total))
     return f"{total:,} bytes, {size:,} by gzip"

@@ -8,9 +8,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set,
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
+from graph_masker.claims import is_claimed
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.following import Following, fold_into_weights, weights_folded
-from graph_masker.masker import Masker, is_claimed
+from graph_masker.masker import Masker
 from graph_masker.plan import MaskPlan
 from graph_masker.spec import PruningSpec
 from graph_masker.telling import PlanCallback, tell

@@ -1,7 +1,6 @@
 """strip_model: masked frozen graphs and SavedModels become plain ones. Nothing of them is imported or run."""
 
 import os
-import zlib
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
@@ -14,6 +13,7 @@ from graph_masker.destination import check_destination, publishing, publishing_s
 from graph_masker.errors import SourceError
 from graph_masker.graph_files import read_graph_def, read_saved_model
 from graph_masker.masks import find_masks
+from graph_masker.sizes import files_of, raw_and_gzipped
 from graph_masker.source import CheckpointReader, Kind, Source, find_source
 from graph_masker.unmasking import strip_graph, unmask_meta_graph
 
@@ -42,7 +42,7 @@ class StripResult:
 
     def sizes(self) -> Tuple[Tuple[int, int], Tuple[int, int]]:
         """Returns the bytes of source and destination, each raw and gzipped. Reads both of them."""
-        return sizes_of(self.src), sizes_of(self.dst)
+        return raw_and_gzipped(files_of(self.src)), raw_and_gzipped(files_of(self.dst))
 
 
 def strip_model(src: str, dst: str, progress: Optional[Progress] = None, overwrite: bool = False) -> StripResult:
@@ -114,17 +114,3 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
         )
         files.write_checked(os.path.join(new, graph_name), content)
     return StripResult(folder, dst, weights, tuple(sorted(names.copies)))
-
-
-def sizes_of(path: str) -> Tuple[int, int]:
-    """Returns the bytes of a file, or of all files in a folder, raw and gzipped."""
-    raw = zipped = 0
-    found = [os.path.join(root, name) for root, _, names in os.walk(path) for name in names] or [path]
-    for name in found:
-        compressor = zlib.compressobj(wbits=31)
-        with open(name, "rb") as stream:
-            for block in iter(lambda: stream.read(2**20), b""):
-                raw += len(block)
-                zipped += len(compressor.compress(block))
-        zipped += len(compressor.flush())
-    return raw, zipped

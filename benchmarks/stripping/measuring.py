@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from benchmarks.engine.nets import CLASSES, SIDE, Net
 from benchmarks.engine.turns import by_turns
 from graph_masker import PruningSpec, mask_graph, strip_model
-from graph_masker.stripping import sizes_of
+from graph_masker.sizes import raw_and_gzipped
 from graph_masker.unmasking import strip_graph
 
 SPARSITY = 0.9
@@ -68,7 +68,7 @@ def measure(net: Net, rounds: int) -> Cost:
             rounds,
         )
         _check(ours, theirs)
-        return Cost(net.title, masks, seconds, sizes_of(source), sizes_of(ours))
+        return Cost(net.title, masks, seconds, raw_and_gzipped([source]), raw_and_gzipped([ours]))
 
 
 def frozen(net: Net) -> Tuple[bytes, int]:

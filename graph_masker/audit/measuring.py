@@ -7,11 +7,11 @@ import numpy as np
 import zstandard
 
 from graph_masker.audit.data import Magnitudes, Measured, Size
+from graph_masker.sizes import GZIP
 
 _PIECE = 2**20
 # Half powers of two that are told apart: from 2**-40 to 2**24, what is beyond being counted with the first or last.
 _FIRST, _LAST = -80, 47
-_GZIP = 31  # zlib's window of 2**15 bytes, with gzip's header
 
 
 class _Compressor:
@@ -19,7 +19,7 @@ class _Compressor:
 
     def __init__(self) -> None:
         self._raw = 0
-        self._gzip = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+        self._gzip = zlib.compressobj(6, zlib.DEFLATED, GZIP)
         self._zstd = zstandard.ZstdCompressor(level=3).compressobj()
         self._sizes = [0, 0]
 

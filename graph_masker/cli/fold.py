@@ -19,12 +19,16 @@ def fold(src: str, dst: str, overwrite: bool, drop_slots: bool) -> None:
     """
     quiet_tensorflow()
     from graph_masker import report
+    from graph_masker.bundle import data_files
     from graph_masker.checkpoint import fold_checkpoint
 
     with report.progress("folding") as advance:
         result = fold_checkpoint(src, dst, advance, overwrite, drop_slots)
     report.console().print(report.weights_table(result))
+    with report.progress("measuring") as advance:
+        size = report.size_line(data_files(result.prefix), advance)
     click.echo(f"wrote {result.prefix}: {len(result.weights)} weights and {len(result.copies)} moving averages folded")
+    click.echo(f"tensors: {size}")
     if result.slots:
         click.echo(f"left out {result.slots} tensors of the optimizer; initialize them before training goes on")
     if result.no_graph is not None:

@@ -6,6 +6,7 @@ import shutil
 from typing import Any, Callable, Iterable, Optional, Sequence, Tuple
 
 from graph_masker import files
+from graph_masker.bundle import data_files
 from graph_masker.copying import Changes, copy_checkpoint
 from graph_masker.destination import check_checkpoint_destination, check_destination, publishing, publishing_saved_model
 from graph_masker.errors import DestinationError, SourceError
@@ -102,7 +103,7 @@ def _prune_checkpoint(
         copy_checkpoint(reader, changes, prefix, _part(progress, 1, 2))
         if with_graph:
             shutil.copyfile(source.graph_path, prefix + ".meta")
-    return _result(destination.prefix, _data_files(destination.prefix), plan, tensors)
+    return _result(destination.prefix, data_files(destination.prefix), plan, tensors)
 
 
 def _prune_saved_model(
@@ -118,7 +119,7 @@ def _prune_saved_model(
         os.mkdir(os.path.join(new, own))
         prefix = os.path.join(new, _VARIABLES)
         copy_checkpoint(reader, Changes(replacements=tensors.edits), prefix, _part(progress, 1, 2))
-    return _result(dst, _data_files(os.path.join(dst, _VARIABLES)), plan, tensors)
+    return _result(dst, data_files(os.path.join(dst, _VARIABLES)), plan, tensors)
 
 
 def _prune_frozen(
@@ -153,11 +154,6 @@ def _part(progress: Optional[Progress], first: int, parts: int) -> Optional[Prog
         return None
     draw = progress
     return lambda done, total: draw(_SHARE * first + _SHARE * parts * done // max(1, total), 3 * _SHARE)
-
-
-def _data_files(prefix: str) -> Tuple[str, ...]:
-    folder, name = os.path.split(os.path.abspath(prefix))
-    return tuple(sorted(os.path.join(folder, item) for item in os.listdir(folder) if item.startswith(f"{name}.data-")))
 
 
 def _is_saved_model(path: str) -> bool:
