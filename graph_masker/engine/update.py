@@ -146,9 +146,10 @@ def _tell_skipped(step: Any, skipped: Any, after: Any) -> Any:
     """
     with tf.control_dependencies([after]):
         number = skipped.read_value()
+    none, some = tf_compat.switch(number, number > 0)
     words = ("of a weight and a step were not finite (NaN or Inf) and added nothing to the sums that weights are",)
-    with tf_compat.first_control_flow(), tf.control_dependencies([number]):
-        line = ("graph_masker: step", step, "since the last update", number, "gradients", *words, "pruned by")
-        told = tf.cond(number > 0, lambda: tf.print(*line, output_stream=sys.stderr), tf.no_op)
-    with tf.control_dependencies([told]):
+    line = ("graph_masker: step", step, "since the last update", some, "gradients", *words, "pruned by")
+    with tf.control_dependencies([tf.print(*line, output_stream=sys.stderr)]):
+        told = tf.identity(some)
+    with tf.control_dependencies([tf_compat.merge(none, told)]):
         return skipped.assign(0)
