@@ -68,11 +68,22 @@ def find_source(path: str) -> Source:
         )
     _check_readable(prefix)
     if not os.path.isfile(prefix + ".index"):
-        CheckpointReader(prefix)  # Any file could be one of the first format: only reading it tells.
+        _check_first_format(path, prefix)
     graph_path: Optional[str] = prefix + ".meta"
     if not os.path.isfile(prefix + ".meta"):
         graph_path = _newest_meta(path) if os.path.isdir(path) else None
     return Source(path, Kind.CHECKPOINT, prefix, graph_path)
+
+
+def _check_first_format(path: str, prefix: str) -> None:
+    """Any file could be a checkpoint of the first format: only reading it tells."""
+    try:
+        CheckpointReader(prefix)
+    except SourceError as error:
+        raise SourceError(
+            f"{path}: expected a checkpoint, a .meta file, a SavedModel or a frozen graph's .pb, found a file that "
+            "is none of these, or damaged"
+        ) from error
 
 
 def _saved_model_in(path: str) -> Optional[str]:

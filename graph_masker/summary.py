@@ -32,6 +32,8 @@ class Summary:
         self._kept: Dict[str, List[MaskPlan]] = {}
         self._compared: Set[str] = set()
         self._estimators: Set[str] = set()
+        # Plans of graphs that are being saved to directories which are not there yet.
+        self._awaited: Dict[str, MaskPlan] = {}
         self._writers: List[str] = []
         self._is_eager = False
 
@@ -53,11 +55,16 @@ class Summary:
         """Called before a graph that trains is saved ("save") or restored ("restore"), with its plan and a prefix."""
         directory = _directory(os.path.dirname(path))
         if action == "save":
-            # Where there is no such directory the saver fails, and is to go on failing.
-            if os.path.isdir(directory) or "://" in directory:
-                self._keep(plan, directory)
+            # A saver makes the last folder of its path, and fails without the others: neither is to be changed.
+            self._awaited[directory] = plan
+            self._keep_awaited()
         else:
             self._compare(plan, os.path.join(directory, self._file_of(plan, directory)))
+
+    def _keep_awaited(self) -> None:
+        for directory in list(self._awaited):
+            if os.path.isdir(directory) or "://" in directory:
+                self._keep(self._awaited.pop(directory), directory)
 
     def made_writer(self, directory: str) -> None:
         """Called with the directory of a writer of summaries."""
@@ -75,6 +82,7 @@ class Summary:
         """Says what is still to be said at the end of the program; in children that it has forked, nothing."""
         if os.getpid() != self._process:
             return
+        self._keep_awaited()
         summaries = [path for path in self._writers if not any(_is_within(path, other) for other in self._estimators)]
         for plan in self._shown:
             if plan.sites and not any(_weights(plan) <= _weights(kept) for kept in self._all_kept()):

@@ -7,7 +7,7 @@ from typing import Callable, Optional
 import click
 
 import graph_masker
-from graph_masker.errors import GraphMaskerError
+from graph_masker.errors import DestinationError, GraphMaskerError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -36,11 +36,18 @@ def _command() -> Optional[Callable[[], None]]:
     """Runs the command that is asked for; returns what `run` leaves to be called."""
     try:
         result = commands.main(prog_name="graph-masker", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        # Commands name the files that they cannot read or write; what is left is their own output.
+        if error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise DestinationError(f"standard output: cannot be written: {error.strerror}") from error
     if isinstance(result, int):
         sys.exit(result)
     return result if callable(result) else None

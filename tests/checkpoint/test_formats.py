@@ -246,6 +246,6 @@ def test_a_source_with_one_wrong_bit(kind, tmp_path):
         assert place >= 0, name
         with open(path, "wb") as stream:
             stream.write(content[: place + 3] + bytes([content[place + 3] ^ 1]) + content[place + 4 :])
-        with pytest.raises(SourceError, match=re.escape(src) + ": expected a complete checkpoint"):
+        with pytest.raises(SourceError, match=re.escape(src) + ": expected a (complete )?checkpoint"):
             fold_checkpoint(src, str(tmp_path / "folded"))
         assert not [item for item in os.listdir(str(tmp_path)) if "folded" in item]

@@ -142,7 +142,7 @@ def test_run_takes_a_module_and_a_spec_file(tmp_path):
             "no.such: expected a Python",
         ),
         (["run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "--", "-m"], "-m: expected the name"),
-        (["inspect", sys.executable], "expected a complete checkpoint"),
+        (["inspect", sys.executable], "found a file that is none of these"),
         (["inspect", "nothing"], "nothing: expected a checkpoint's prefix"),
         (["fold", "nothing", "out"], "nothing: expected a checkpoint's prefix"),
         (["rewrite", "nothing", "out", "--sparsity", "0.5"], "missing begin_step, end_step"),

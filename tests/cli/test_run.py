@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import tensorflow.compat.v1 as tf
 from fixtures.estimators import read_all
 from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.schedule import kept_entries
-from tests.cli.running import PROGRAMS, PYTHON, run
+from tests.cli.running import PROGRAMS, PYTHON, environment, run
 from tests.helpers.bits import assert_same_bits, differences
 from tests.helpers.running import normal_value
 from tests.session.nets import KERNELS, SPEC, STEPS, oracle, trained
@@ -316,3 +319,40 @@ tf.estimator.Estimator(model_fn, sys.argv[1]).train(lambda: tf.data.Dataset.from
     assert result.stderr.count("0 sites") == 1 and result.stderr.count("2 sites") == 1
     assert not (tmp_path / "model" / PLAN_FILE).exists()
     assert not [name for name in read_all(str(tmp_path / "model")) if name.startswith("model_pruning")]
+
+
+def test_a_saver_that_makes_the_directory_itself_leaves_a_plan_there(tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import tensorflow.compat.v1 as tf
+
+            loss = tf.reduce_sum(tf.layers.dense(tf.ones([2, 8]), 4))
+            train_op = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+            with tf.Session() as session:
+                session.run(tf.global_variables_initializer())
+                for _ in range(4):
+                    session.run(train_op)
+                tf.train.Saver().save(session, sys.argv[1] + "/model.ckpt")
+            """
+        )
+    )
+    options = ["--target-sparsity", "0.5", "--begin-step", "1", "--end-step", "3", "--frequency", "1"]
+    result = run("run", *options, "--", script, tmp_path / "model")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "model" / PLAN_FILE).is_file()
+    assert "no graph_masker_plan.json was written" not in result.stderr
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):
+    frozen = tmp_path / "frozen.pb"
+    with tf.Graph().as_default() as graph:
+        tf.matmul(tf.placeholder(tf.float32, [1, 2]), tf.constant([[1.0], [2.0]]))
+    frozen.write_bytes(graph.as_graph_def().SerializeToString())
+    command = [sys.executable, "-W", "ignore", "-m", "graph_masker.cli", "inspect", str(frozen)]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    assert result.returncode == 2
+    assert result.stderr == "graph-masker: standard output: cannot be written: No space left on device\n"

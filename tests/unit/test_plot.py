@@ -173,15 +173,13 @@ def test_only_own_pictures_are_replaced_unasked(tmp_path):
     assert path.read_bytes() == plot.picture(SPEC)
     plot.check_destination(str(path), False)
     path.write_bytes(b"\x89PNG\r\n\x1a\nanother program's")
-    with pytest.raises(
-        DestinationError, match="exists already, and was not drawn by graph-masker plot; give --overwrite"
-    ):
+    with pytest.raises(DestinationError, match="exists already; give --overwrite"):
         plot.check_destination(str(path), False)
     plot.check_destination(str(path), True)
     with pytest.raises(DestinationError, match=r"expected a name that ends in \.png"):
         plot.check_destination(str(tmp_path / "model.ckpt"), True)
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(DestinationError, match="expected a file to write the picture to, found a directory"):
+    with pytest.raises(DestinationError, match="expected a file to write to, found a directory"):
         plot.check_destination(str(tmp_path / "folder.png"), True)
 
 
