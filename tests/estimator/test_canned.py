@@ -129,10 +129,8 @@ def _read(directory):
         try:
             values[name] = reader.tensor(name)
         except SourceError:
-            assert name in parts
-    lone = [
-        tensor for tensor in read_index(reader.prefix).tensors.values() if tensor.part and tensor.name not in values
-    ]
+            assert name in {tensor.name for tensor in parts}
+    lone = [tensor for tensor in parts if tensor.name not in values]
     return {**values, **{f"{name} {part}": reader.part(name, part) for name, part in lone}}
 
 
