@@ -228,6 +228,9 @@ def check_checkpoint_destination(source: Source, dst: str, overwrite: bool) -> C
     name = os.path.basename(dst)
     # Data without an index is what a killed run has left, of this command or of TensorFlow.
     taken = [item[len(name) :] for item in _files_of(dst) if not _DATA.search(item)]
+    # A graph without an index may be somebody's own, but where a killed run has left its folder, too.
+    if taken == [".meta"] and files.has_leftovers(dst):
+        taken = []
     for suffix in taken or [".index"]:
         check_destination(source.prefix + suffix, dst + suffix, overwrite, os.path.isfile)
     return CheckpointDestination(dst, dst, False)

@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import tempfile
-from typing import Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, Optional, Tuple
 
 from graph_masker.errors import DestinationError, VerificationError
 
@@ -29,10 +29,7 @@ def staging_directory(destination: str) -> Iterator[str]:
     Raises:
         DestinationError: the directory that shall hold `destination` cannot be made or written.
     """
-    destination = os.path.abspath(destination)
-    parent, name = os.path.split(destination)
-    # Names have at most 255 bytes.
-    prefix = f".{name[:40]}.{re.sub('[^A-Za-z0-9-]', '-', platform.node())[:40]}."
+    parent, prefix = _staging_prefix(destination)
     made = _missing(parent)
     try:
         os.makedirs(parent, exist_ok=True)
@@ -47,6 +44,22 @@ def staging_directory(destination: str) -> Iterator[str]:
         shutil.rmtree(staged, ignore_errors=True)
         os.close(lock)
         _remove_empty(made)
+
+
+def has_leftovers(destination: str) -> bool:
+    """Tells whether a killed process of this host has left a staging directory for a destination."""
+    parent, prefix = _staging_prefix(destination)
+    found: List[str] = []
+    if os.path.isdir(parent):
+        _for_each_leftover(parent, prefix, found.append)
+    return bool(found)
+
+
+def _staging_prefix(destination: str) -> Tuple[str, str]:
+    """Returns the folder of a destination, and how the names of its staging directories begin."""
+    parent, name = os.path.split(os.path.abspath(destination))
+    # Names have at most 255 bytes.
+    return parent, f".{name[:40]}.{re.sub('[^A-Za-z0-9-]', '-', platform.node())[:40]}."
 
 
 def _missing(folder: str) -> List[str]:
@@ -80,6 +93,11 @@ def _locked_directory(parent: str, prefix: str) -> Tuple[str, int]:
 
 
 def _remove_leftovers(parent: str, prefix: str) -> None:
+    _for_each_leftover(parent, prefix, lambda path: shutil.rmtree(path, ignore_errors=True))
+
+
+def _for_each_leftover(parent: str, prefix: str, action: Callable[[str], None]) -> None:
+    """Calls an action with each staging directory that no process holds, and that holds nothing that was replaced."""
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
         if not (name.startswith(prefix) and name.endswith(".partial")) or os.path.lexists(os.path.join(path, OLD)):
@@ -88,7 +106,7 @@ def _remove_leftovers(parent: str, prefix: str) -> None:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                action(path)
             finally:
                 os.close(lock)
 
