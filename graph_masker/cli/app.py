@@ -8,6 +8,7 @@ import click
 
 import graph_masker
 from graph_masker.errors import DestinationError, GraphMaskerError
+from graph_masker.text import visible
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -27,8 +28,8 @@ def main() -> None:
         if program is not None:
             program()
     except GraphMaskerError as error:
-        # A path may hold the end of a line.
-        click.echo("graph-masker: " + str(error).replace("\n", "\\n"), err=True)
+        # Paths and names from files may hold anything: ends of lines, escape sequences.
+        click.echo(f"graph-masker: {visible(str(error))}", err=True)
         sys.exit(2)
 
 

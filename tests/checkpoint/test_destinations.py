@@ -364,7 +364,7 @@ def test_the_command_line(src, tmp_path):
     before = _tree(tmp_path)
     found = run(dst)
     assert found.returncode == 2
-    shown = dst.replace("\n", "\\n")
+    shown = dst.replace("\n", "\\x0a")
     message = "exists already; name a new destination, or replace it with --overwrite"
     assert found.stderr == f"graph-masker: {shown}: {message}\n"
     assert _tree(tmp_path) == before
