@@ -124,7 +124,7 @@ for number, ending in enumerate(
         "os.kill(os.getpid(), signal.SIGTERM)",
     ]
 ):
-    SCRIPTS[f"end{number}"] = f"{TRAINS}import os, signal, sys\nprint('out')\n{ending}\n"
+    SCRIPTS[f"end{number}"] = f"{TRAINS}import os, signal, sys\nprint('out', flush=True)\n{ending}\n"
 SCRIPTS["syntax"] = "print('out')\nno python\n"
 
 
@@ -223,6 +223,8 @@ def test_a_signal(tmp_path, number):
             env=environment(),
             text=True,
             restore_signals=True,
+            # As in a terminal, whatever the tests' own parent ignores.
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         )
         ready = process.stdout.readline()
         process.send_signal(number)

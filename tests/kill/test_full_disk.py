@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all
 from graph_masker import DestinationError, SourceError, files, fold_checkpoint
-from graph_masker.launch import PLAN_FILE
+from graph_masker.plan import PLAN_FILE
 from tests.helpers.bits import assert_same_bits
 from tests.kill.harness import ROOT, Kill, check_directory, environment, hashes
 from tests.kill.models import MODELS
