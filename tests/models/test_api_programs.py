@@ -17,7 +17,10 @@ OPTIONS = ["--sparsity=0.8", "--pruning_start_step=1", "--pruning_end_step=5", "
 PROGRAMS = {"object_detection.model_main": "model_dir", "object_detection.legacy.train": "train_dir"}
 
 
-@pytest.fixture(scope="module", params=sorted(PROGRAMS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("object_detection.model_main", marks=pytest.mark.slow), "object_detection.legacy.train"],
+)
 def road(request, tmp_path_factory):
     """Trains 5 steps, goes on for 2, folds."""
     folder = tmp_path_factory.mktemp("api")

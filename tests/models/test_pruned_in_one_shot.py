@@ -34,7 +34,7 @@ def _images() -> Any:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=["global", "blocks"])
-@pytest.mark.parametrize("name", ["mobilenet_v1", "inception_v2"])
+@pytest.mark.parametrize("name", ["mobilenet_v1", pytest.param("inception_v2", marks=pytest.mark.slow)])
 def test_output_and_weights(name: str, spec: PruningSpec, tmp_path: Any) -> None:
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(2)
