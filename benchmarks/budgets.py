@@ -3,6 +3,7 @@
 from typing import Any, Dict, NamedTuple, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 
 class Budget(NamedTuple):
@@ -61,7 +62,7 @@ def outcomes_table(title: str, outcomes: Sequence[Outcome]) -> Table:
         table.add_column(heading, justify="right" if heading in ("measured", "limit") else "left")
     for outcome in outcomes:
         *cells, verdict = outcome.cells
-        table.add_row(*cells, f"[{'green' if outcome.met else 'red'}]{verdict}")
+        table.add_row(*cells, Text(verdict, style="green" if outcome.met else "red"))
     return table
 
 
