@@ -29,6 +29,11 @@ def accumulator_of(mask: str, criterion: str) -> str:
     return whole[: -len("mask")] + criterion + mask[len(whole) :]
 
 
+def accumulators_of(mask: str) -> Tuple[str, ...]:
+    """Returns the names that the accumulators of a mask's weight have, whichever criterion is used."""
+    return tuple(accumulator_of(mask, criterion) for criterion in CRITERIA)
+
+
 def criterion_of(site: Site) -> Criterion:
     """Returns the criterion of a site."""
     return CRITERIA["magnitude" if site.pruning is None else site.pruning.criterion]

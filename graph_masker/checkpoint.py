@@ -1,7 +1,7 @@
 """fold_checkpoint: a masked checkpoint becomes a plain one, with the original model's names."""
 
 from dataclasses import dataclass
-from typing import AbstractSet, Any, Dict, List, Optional, Tuple
+from typing import AbstractSet, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -83,7 +83,8 @@ def fold_checkpoint(
     destination = check_checkpoint_destination(source, dst, overwrite)
     reader = CheckpointReader(source.prefix)
     meta_graph = None if source.graph_path is None else read_meta_graph(source.graph_path)
-    names = find_masks(reader, _collections(meta_graph))
+    pairs = {} if meta_graph is None else tf_compat.view_of_meta_graph(meta_graph).weight_of_mask()
+    names = find_masks(reader, pairs)
     if not names.masks:
         raise SourceError(f"{source.prefix}: expected a masked checkpoint, found no masks in it; nothing to fold")
     slots = optimizer_keys(reader, meta_graph) if drop_slots else frozenset()
@@ -145,11 +146,3 @@ class _Counts:
             FoldedWeight(weight, sum(size for size, _ in found), sum(zeros for _, zeros in found))
             for weight, found in sorted(self._found.items())
         )
-
-
-def _collections(meta_graph: Any) -> Dict[str, str]:
-    """Returns weight by mask as the graph of the .meta file pairs them; empty without one."""
-    if meta_graph is None:
-        return {}
-    view = tf_compat.view_of_meta_graph(meta_graph)
-    return {record.mask: record.variable for record in view.masks.values()}

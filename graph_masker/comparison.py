@@ -1,19 +1,17 @@
 """What two files have in common: every weight as its consumers read it, and every other tensor, bit for bit."""
 
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Optional, Set, Tuple, Union
+from typing import Any, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
 from graph_masker import tf_compat
 from graph_masker.bits import same_bits
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.graph_files import ConstantsReader, view_of
+from graph_masker.graph_files import ConstantsReader, Reader, view_of
 from graph_masker.inspection import tensors_of
 from graph_masker.masks import find_masks
-from graph_masker.source import CheckpointReader, Kind, Source
-
-Reader = Union[CheckpointReader, ConstantsReader]
+from graph_masker.source import Kind, Source
 
 
 @dataclass(frozen=True)
@@ -57,13 +55,14 @@ def tensors_with_masks(source: Source, meta_graph: Optional[Any]) -> Tensors:
     reader = tensors_of(source, meta_graph)
     if reader is None:
         raise SourceError(f"{source.path}: expected tensors to compare, found only a graph")
-    records = {} if meta_graph is None else view_of(meta_graph).masks
+    view = None if meta_graph is None else view_of(meta_graph)
     if isinstance(reader, ConstantsReader):
+        records = {} if view is None else view.masks
         mask_of = {record.variable: record.mask for record in records.values()}
         keys = set(tf_compat.possible_weights(meta_graph.graph_def)) if meta_graph is not None else set()
         state = {name for record in records.values() for name in (record.mask, record.threshold)}
         return Tensors(source.path, reader, mask_of, state, keys - state, True)
-    names = find_masks(reader, {record.mask: record.variable for record in records.values()})
+    names = find_masks(reader, {} if view is None else view.weight_of_mask())
     return Tensors(source.path, reader, names.mask_of, set(names.state), set(reader.names()) - set(names.state), False)
 
 

@@ -39,7 +39,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import files
 from graph_masker.bundle import Tensor, data_path, index_of, read_index, slices_of, write_index
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.source import CheckpointReader, damaged, reason
+from graph_masker.source import CheckpointReader, bytes_of, damaged, reason
 
 # Of what is computed at once: each needs its mask, too.
 _BATCH_BYTES = 16 * 2**20
@@ -219,7 +219,7 @@ class _Copy:
         if index is None:
             whole = [Tensor(name) for name in sorted(self._kept)]
             shards[0] = [
-                _Value(tensor, _bytes(reader.shape(tensor.name), reader.dtype(tensor.name))) for tensor in whole
+                _Value(tensor, bytes_of(reader.shape(tensor.name), reader.dtype(tensor.name))) for tensor in whole
             ]
         else:
             for key, entry in index.stored():
@@ -233,7 +233,7 @@ class _Copy:
                     _extend(segments, key, entry)
         planned = [shards[shard] for shard in sorted(shards)] or [[]]
         planned[-1] += [
-            _Value(Tensor(name), _bytes(new.shape, new.dtype)) for name, new in self._changes.additions.items()
+            _Value(Tensor(name), bytes_of(new.shape, new.dtype)) for name, new in self._changes.additions.items()
         ]
         return planned
 
@@ -366,10 +366,6 @@ class _Copy:
         self._done += count
         if self._progress is not None:
             self._progress(self._done, self._total)
-
-
-def _bytes(shape: Sequence[int], dtype: Any) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * max(1, dtype.size or 1)
 
 
 def _sent(source: IO[bytes], out: IO[bytes], start: int, size: int) -> int:

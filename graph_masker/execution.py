@@ -137,7 +137,7 @@ def read_inputs(files: Sequence[Tuple[str, str]], graph: Any) -> Dict[str, np.nd
     """
     inputs = {}
     for given, path in files:
-        name = given if ":" in given else f"{given}:0"
+        name = tensor_name(given)
         try:
             value = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -152,6 +152,11 @@ def read_inputs(files: Sequence[Tuple[str, str]], graph: Any) -> Dict[str, np.nd
             )
         inputs[name] = value
     return inputs
+
+
+def tensor_name(name: str) -> str:
+    """Returns a tensor's name; an op's name means its first output."""
+    return name if ":" in name else f"{name}:0"
 
 
 def agree(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:

@@ -5,7 +5,6 @@ from typing import Any, Iterator, Mapping, Optional, Set
 import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import variable_pb2
 
 from graph_masker import tf_compat
 from graph_masker.view import VARIABLE_OPS
@@ -40,7 +39,7 @@ def _faults(graph_def: Any, collections: Mapping[str, Any]) -> Iterator[str]:
         if key in collections:
             for value in collections[key].bytes_list.value:
                 try:
-                    variable_pb2.VariableDef.FromString(value)
+                    tf_compat.VariableDef.FromString(value)
                 except DecodeError:
                     yield f"a damaged variable in collection '{key}'"
 

@@ -1,6 +1,6 @@
 """Reads the graphs that lie in files: MetaGraphs, SavedModels, frozen graphs. Nothing of them is imported or run."""
 
-from typing import Any, Iterable, List, Mapping, Tuple
+from typing import Any, Iterable, List, Mapping, Tuple, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.graph_checks import first_fault
-from graph_masker.source import Kind, Source
+from graph_masker.source import CheckpointReader, Kind, Source
 from graph_masker.view import VARIABLE_OPS, GraphView
 
 _TEXT = ".pbtxt"
@@ -85,11 +85,23 @@ def read_saved_model(path: str) -> Any:
     return saved_model
 
 
+def is_text(path: str) -> bool:
+    """Tells whether a protocol buffer in a file of this name is text."""
+    return path.endswith(_TEXT)
+
+
+def serialized(message: Any, path: str) -> bytes:
+    """Returns a protocol buffer as the bytes of a file of this name; the same ones each time."""
+    if is_text(path):
+        return str(text_format.MessageToString(message)).encode("utf-8")
+    return bytes(message.SerializeToString(deterministic=True))
+
+
 def _parse(path: str, message: Any, what: str) -> Any:
     try:
         with open(path, "rb") as stream:
             content = stream.read()
-        if path.endswith(_TEXT):
+        if is_text(path):
             text_format.Parse(content.decode("utf-8"), message)
         else:
             message.ParseFromString(content)
@@ -145,3 +157,7 @@ class ConstantsReader:
         except (ValueError, TypeError, KeyError) as error:
             raise SourceError(f"{self.prefix}: expected a tensor in constant '{name}', found damaged data") from error
         return value
+
+
+# What reads the tensors of a source.
+Reader = Union[CheckpointReader, ConstantsReader]

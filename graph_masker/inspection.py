@@ -1,10 +1,10 @@
 """inspect_model: the sites and skips of a graph that lies in a file. No session, no import."""
 
-from typing import Any, Dict, Iterable, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, Optional, Sequence
 
 import numpy as np
 
-from graph_masker.graph_files import ConstantsReader, read_graph, view_of
+from graph_masker.graph_files import ConstantsReader, Reader, read_graph, view_of
 from graph_masker.plan import MaskPlan
 from graph_masker.planning import make_plan
 from graph_masker.sites import find_sites
@@ -37,7 +37,7 @@ def plan_view(view: GraphView, spec: Optional[PruningSpec], rules: Iterable[Rule
     return make_plan(view, find_sites(view, rules), spec, rules, strict=True)
 
 
-def tensors_of(source: Source, meta_graph: Any) -> Optional[Union[CheckpointReader, ConstantsReader]]:
+def tensors_of(source: Source, meta_graph: Any) -> Optional[Reader]:
     """Returns the reader of a source's tensors; None where it has none.
 
     Args:
@@ -49,7 +49,7 @@ def tensors_of(source: Source, meta_graph: Any) -> Optional[Union[CheckpointRead
     return CheckpointReader(source.prefix) if source.prefix is not None else None
 
 
-def mask_zeros(reader: Optional[Union[CheckpointReader, ConstantsReader]], plan: MaskPlan) -> Dict[str, int]:
+def mask_zeros(reader: Optional[Reader], plan: MaskPlan) -> Dict[str, int]:
     """Counts the zeros of each mask that a reader holds, by weight."""
     if reader is None:
         return {}

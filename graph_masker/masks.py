@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Dict, FrozenSet, List, Mapping, Tuple
 
-from graph_masker.accumulators import COUNTERS, accumulator_of
-from graph_masker.criteria import CRITERIA
+from graph_masker.accumulators import COUNTERS, accumulators_of
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.source import CheckpointReader
@@ -79,7 +78,7 @@ def weight_of_mask(reader: CheckpointReader, mask: str, collections: Mapping[str
 
 def _accumulators(reader: CheckpointReader, mask: str) -> List[str]:
     """Returns the keys of what criteria have added up for a mask's weight."""
-    held, names = set(reader.names()), (accumulator_of(mask, criterion) for criterion in CRITERIA)
+    held, names = set(reader.names()), accumulators_of(mask)
     return [name for name in names if name in held and reader.shape(name) == reader.shape(mask)]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Seq
 
 import tensorflow.compat.v1 as tf
 
+from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.tf_compat import SavedVariable
 from graph_masker.view import GraphView, variable_behind
@@ -69,12 +70,8 @@ def extend_savers(meta_graph: Any, view: GraphView, state: State, path: str) -> 
 
 
 def _savers(meta_graph: Any) -> Iterator[Any]:
-    found = [meta_graph.saver_def] if meta_graph.HasField("saver_def") else []
-    if tf.GraphKeys.SAVERS in meta_graph.collection_def:
-        values = meta_graph.collection_def[tf.GraphKeys.SAVERS].bytes_list.value
-        found.extend(tf.train.SaverDef.FromString(value) for value in values)
     known = set()
-    for saver in found:
+    for saver in tf_compat.savers_of_meta_graph(meta_graph):
         if saver.save_tensor_name not in known:
             known.add(saver.save_tensor_name)
             yield saver

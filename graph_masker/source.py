@@ -86,6 +86,11 @@ def _check_first_format(path: str, prefix: str) -> None:
         ) from error
 
 
+def is_saved_model(path: str) -> bool:
+    """Tells whether a path is a SavedModel's directory."""
+    return os.path.isdir(path) and _saved_model_in(path) is not None
+
+
 def _saved_model_in(path: str) -> Optional[str]:
     """Returns the file that holds a SavedModel's graphs, where a path is a SavedModel's directory or that file."""
     names = ("saved_model.pb", "saved_model.pbtxt")
@@ -129,6 +134,11 @@ def _latest(directory: str) -> str:
     missing = "a `checkpoint` file that names one which is not there" if state else "no `checkpoint` file to choose"
     hint = f"{len(found)} checkpoints and {missing}; name one of them" if found else "no checkpoint"
     raise SourceError(f"{directory}: expected a checkpoint directory, found {hint}")
+
+
+def bytes_of(shape: Sequence[int], dtype: Any) -> int:
+    """Returns the bytes of a tensor of a shape and type; of one of strings, one for each."""
+    return int(np.prod(shape, dtype=np.int64)) * max(1, dtype.size or 1)
 
 
 class CheckpointReader:

@@ -4,20 +4,16 @@ import os
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
-from google.protobuf import text_format
-
 from graph_masker import files, tf_compat
 from graph_masker.checkpoint import FoldedWeight, fold_tensors
 from graph_masker.copying import Progress
 from graph_masker.destination import check_destination, publishing, publishing_saved_model
 from graph_masker.errors import SourceError
-from graph_masker.graph_files import read_graph_def, read_saved_model
+from graph_masker.graph_files import read_graph_def, read_saved_model, serialized
 from graph_masker.masks import find_masks
 from graph_masker.sizes import files_of, raw_and_gzipped
-from graph_masker.source import CheckpointReader, Kind, Source, find_source
+from graph_masker.source import CheckpointReader, Kind, Source, find_source, is_saved_model
 from graph_masker.unmasking import strip_graph, unmask_meta_graph
-
-_TEXT = ".pbtxt"
 
 
 @dataclass(frozen=True)
@@ -73,26 +69,21 @@ def _strip_frozen(source: Source, dst: str, overwrite: bool) -> StripResult:
     check_destination(source.path, dst, overwrite, os.path.isfile)
     graph_def = read_graph_def(source.path)
     weights = strip_graph(graph_def, source.path)
-    content = (
-        text_format.MessageToString(graph_def).encode()
-        if dst.endswith(_TEXT)
-        else graph_def.SerializeToString(deterministic=True)
-    )
     with publishing(dst) as new:
-        files.write_checked(new, content)
+        files.write_checked(new, serialized(graph_def, dst))
     return StripResult(source.path, dst, tuple(FoldedWeight(*weight) for weight in weights))
 
 
 def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], overwrite: bool) -> StripResult:
     assert source.graph_path is not None, "a SavedModel is found by it"
     folder = os.path.dirname(source.graph_path)
-    check_destination(folder, dst, overwrite, lambda path: find_source(path).kind is Kind.SAVED_MODEL)
+    check_destination(folder, dst, overwrite, is_saved_model)
     saved_model = read_saved_model(source.graph_path)
     pairs: Dict[str, str] = {}
     for meta_graph in saved_model.meta_graphs:
-        records = tf_compat.view_of_meta_graph(meta_graph).masks
-        if records:
-            pairs.update({record.mask: record.variable for record in records.values()})
+        masked = tf_compat.view_of_meta_graph(meta_graph).weight_of_mask()
+        if masked:
+            pairs.update(masked)
             meta_graph.CopyFrom(unmask_meta_graph(meta_graph, source.graph_path))
     if not pairs:
         raise SourceError(
@@ -107,10 +98,5 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
     with publishing_saved_model(folder, dst, left) as new:
         os.mkdir(os.path.join(new, left[1]))
         weights = fold_tensors(reader, names, os.path.join(new, os.path.relpath(source.prefix, folder)), progress)
-        content = (
-            text_format.MessageToString(saved_model).encode()
-            if graph_name.endswith(_TEXT)
-            else saved_model.SerializeToString(deterministic=True)
-        )
-        files.write_checked(os.path.join(new, graph_name), content)
+        files.write_checked(os.path.join(new, graph_name), serialized(saved_model, graph_name))
     return StripResult(folder, dst, weights, tuple(sorted(names.copies)))

@@ -1,18 +1,27 @@
 """verify_model: the guarantees of models that lie in files. Only `run` runs anything of them."""
 
 from dataclasses import dataclass
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from graph_masker import tf_compat
 from graph_masker.comparison import compare, lines, tensors_with_masks
 from graph_masker.errors import UsageError, VerificationError
-from graph_masker.execution import Execution, Values, agree, executed, outputs_of, random_inputs, read_inputs
-from graph_masker.graph_files import ConstantsReader, read_graph, view_of
+from graph_masker.execution import (
+    Execution,
+    Values,
+    agree,
+    executed,
+    outputs_of,
+    random_inputs,
+    read_inputs,
+    tensor_name,
+)
+from graph_masker.graph_files import Reader, read_graph, view_of
 from graph_masker.inspection import plan_view, tensors_of
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.source import CheckpointReader, Source, find_source
+from graph_masker.source import Source, find_source
 from graph_masker.verify import is_regularized, verify_view
 from graph_masker.view import GraphView, threshold_of
 from rewriters import DEFAULT_RULES, Rule
@@ -68,19 +77,20 @@ def verify_model(
         VerificationError: a guarantee does not hold.
     """
     source = find_source(src)
-    if source.graph_path is None and against is not None and not run:
-        return Verification(MaskPlan((), ()), tuple(_check_against(source, None, against, may_be_pruned)))
+    other = None if against is None else _opened(against)
+    if source.graph_path is None and other is not None and not run:
+        return Verification(MaskPlan((), ()), tuple(_check_against(_Opened(source, None), other, may_be_pruned)))
     meta_graph = read_graph(source, tags)
     view = view_of(meta_graph)
     plan = plan_view(view, None, rules)
     masked = tuple(site for site in plan.sites if site.masked)
-    if not masked and against is None:
+    if not masked and other is None:
         raise VerificationError(
             f"{src}: expected a masked model, found none of its {len(plan.sites)} weights masked; name the model "
             "that it was made of: --against"
         )
     plan = MaskPlan(masked, plan.skips)
-    named = [_full_name(name) for name in outputs or outputs_of(source, meta_graph)]
+    named = [tensor_name(name) for name in outputs or outputs_of(source, meta_graph)]
     for name in named:
         if name.partition(":")[0] not in view.nodes:
             raise UsageError(f"{name}: expected a tensor of {source.graph_path}, found no such op")
@@ -89,10 +99,10 @@ def verify_model(
     compared = [name for name in named if not is_regularized(view, plan, name)]
     if masked:
         checks += _check_masked(source, meta_graph, view, plan, named)
-    if against is not None:
-        checks += _check_against(source, meta_graph, against, may_be_pruned)
+    if other is not None:
+        checks += _check_against(_Opened(source, meta_graph), other, may_be_pruned)
     if run:
-        checks += _check_run(source, meta_graph, masked, compared, inputs, against)
+        checks += _check_run(_Opened(source, meta_graph), view, masked, compared, inputs, other)
     return Verification(plan, tuple(checks))
 
 
@@ -110,22 +120,28 @@ def _check_masked(source: Source, meta_graph: Any, view: GraphView, plan: MaskPl
     return checks
 
 
-def _check_against(source: Source, meta_graph: Optional[Any], against: str, may_be_pruned: bool) -> List[str]:
-    other = find_source(against)
-    other_graph = None if other.graph_path is None else read_graph(other)
-    here, there = tensors_with_masks(source, meta_graph), tensors_with_masks(other, other_graph)
-    return lines(compare(here, there, may_be_pruned), source, other)
+class _Opened(NamedTuple):
+    """A source, and the graph in it; None where it has none."""
+
+    source: Source
+    meta_graph: Optional[Any]
 
 
-def _full_name(name: str) -> str:
-    return name if ":" in name else f"{name}:0"
+def _opened(path: str) -> _Opened:
+    source = find_source(path)
+    return _Opened(source, None if source.graph_path is None else read_graph(source))
+
+
+def _check_against(here: _Opened, there: _Opened, may_be_pruned: bool) -> List[str]:
+    found = compare(tensors_with_masks(*here), tensors_with_masks(*there), may_be_pruned)
+    return lines(found, here.source, there.source)
 
 
 def _consumers(sites: Sequence[Site]) -> int:
     return sum(len(site.consumers) for site in sites)
 
 
-def _check_data(reader: Union[CheckpointReader, ConstantsReader], sites: Sequence[Site]) -> str:
+def _check_data(reader: Reader, sites: Sequence[Site]) -> str:
     prefix, held = reader.prefix, set(reader.names())
     zeros = entries = 0
     for site in sites:
@@ -152,19 +168,19 @@ def _check_data(reader: Union[CheckpointReader, ConstantsReader], sites: Sequenc
 
 
 def _check_run(
-    source: Source,
-    meta_graph: Any,
+    here: _Opened,
+    view: GraphView,
     sites: Sequence[Site],
     outputs: List[str],
     files: Sequence[Tuple[str, str]],
-    against: Optional[str],
+    there: Optional[_Opened],
 ) -> List[str]:
     if not outputs:
         raise UsageError(
-            f"{source.path}: expected outputs to compare, found none without weight decay in the graph; name some"
+            f"{here.source.path}: expected outputs to compare, found none without weight decay in the graph; name some"
         )
     checks = []
-    with executed(source, meta_graph) as execution:
+    with executed(*here) as execution:
         inputs = {**random_inputs(execution.graph), **read_inputs(files, execution.graph)}
         before = execution.run(outputs, inputs)
         if not agree(before, execution.run(outputs, inputs)):
@@ -172,9 +188,9 @@ def _check_run(
                 f"{outputs[0]}: gives other values each time it is computed; name outputs without randomness"
             )
         if sites:
-            checks += _check_masked_run(execution, view_of(meta_graph), sites, outputs, inputs, before)
-    if against is not None:
-        checks.append(_check_other_run(find_source(against), outputs, inputs, before))
+            checks += _check_masked_run(execution, view, sites, outputs, inputs, before)
+    if there is not None:
+        checks.append(_check_other_run(there, outputs, inputs, before))
     return checks
 
 
@@ -216,14 +232,16 @@ def _is_always_computed(view: GraphView, product: str) -> bool:
     return not types & {"Enter", "RefEnter", "Switch", "RefSwitch"}
 
 
-def _check_other_run(other: Source, outputs: List[str], inputs: Values, before: List[np.ndarray]) -> str:
-    with executed(other, read_graph(other)) as execution:
+def _check_other_run(there: _Opened, outputs: List[str], inputs: Values, before: List[np.ndarray]) -> str:
+    with executed(*there) as execution:
         names = {tensor.name for op in execution.graph.get_operations() for tensor in op.outputs}
         common = [name for name in outputs if name in names]
         if not common:
-            raise UsageError(f"{other.path}: expected one of {', '.join(outputs)} to compare, found none; name outputs")
+            raise UsageError(
+                f"{there.source.path}: expected one of {', '.join(outputs)} to compare, found none; name outputs"
+            )
         found = execution.run(common, {name: value for name, value in inputs.items() if name in names})
-    for name, here, there in zip(common, [before[outputs.index(name)] for name in common], found):
-        if not agree([here], [there]):
-            raise VerificationError(f"{name}: expected the values that {other.path} gives, found others")
-    return f"run: {len(common)} outputs equal those of {other.path}, bit for bit"
+    for name, value in zip(common, found):
+        if not agree([before[outputs.index(name)]], [value]):
+            raise VerificationError(f"{name}: expected the values that {there.source.path} gives, found others")
+    return f"run: {len(common)} outputs equal those of {there.source.path}, bit for bit"

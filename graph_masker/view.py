@@ -201,6 +201,10 @@ class GraphView:
         """Returns the variables that are masks or thresholds."""
         return frozenset(name for record in self.masks.values() for name in (record.mask, record.threshold))
 
+    def weight_of_mask(self) -> Dict[OpName, OpName]:
+        """Returns weights by their masks."""
+        return {record.mask: record.variable for record in self.masks.values()}
+
     def to_networkx(self) -> "nx.DiGraph":
         """Returns the data flow as a networkx DiGraph: nodes are op names with attribute ``op_type``."""
         graph = nx.DiGraph()
@@ -323,6 +327,38 @@ def build_view(
         constant=constant,
         calls=calls,
         has_functions=has_functions,
+    )
+
+
+def derived_view(
+    inner: GraphView,
+    retyped: Mapping[OpName, str],
+    collections: Mapping[str, List[str]],
+    attribute: Callable[[OpName, str], Any],
+    masks: Optional[Mapping[OpName, MaskRecord]] = None,
+) -> GraphView:
+    """Builds a view of a graph in which some ops count as others: what stands for variables, as variables.
+
+    Args:
+        inner: view of the graph as it is.
+        retyped: op types by op name.
+        collections: see `build_view`.
+        attribute: see `GraphView`.
+        masks: see `build_view`.
+    """
+    return build_view(
+        Flow((node.name, retyped.get(node.name, node.op_type), node.inputs) for node in inner.nodes.values()),
+        collections,
+        {},
+        (),
+        attribute,
+        inner.shape,
+        inner.is_scalar,
+        inner.is_controlled,
+        inner.constant,
+        inner.calls,
+        inner.has_functions,
+        masks,
     )
 
 

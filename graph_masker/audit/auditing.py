@@ -7,16 +7,16 @@ import numpy as np
 from graph_masker.audit import judging
 from graph_masker.audit.data import DENSE, MASKED, SPARSE, Layer, Other, Report
 from graph_masker.audit.measuring import as_kept, measure
-from graph_masker.audit.outline import Graph, Outline, Outlined, Reader, first_number, graph_of, outline_of, step_of
+from graph_masker.audit.outline import Graph, Outline, Outlined, first_number, graph_of, outline_of, step_of
 from graph_masker.audit.requesting import Asked, asked_of, expected_update, group_requests, request_of
 from graph_masker.audit.work import Work
 from graph_masker.engine import NEVER
 from graph_masker.errors import SourceError
-from graph_masker.graph_files import read_graph
+from graph_masker.graph_files import Reader, read_graph
 from graph_masker.inspection import tensors_of
 from graph_masker.plan import LAST_UPDATE_STEP, PLAN_FILE
 from graph_masker.shapes import Shapes
-from graph_masker.source import find_source
+from graph_masker.source import bytes_of, find_source
 from graph_masker.spec import PruningSpec
 from graph_masker.view import threshold_of
 
@@ -112,7 +112,7 @@ class _Advance:
             self._progress(self._done, self._total)
 
     def _bytes(self, key: str) -> int:
-        return _entries(self._reader.shape(key)) * max(1, self._reader.dtype(key).size or 1)
+        return bytes_of(self._reader.shape(key), self._reader.dtype(key))
 
 
 def _entries(shape: Sequence[int]) -> int:

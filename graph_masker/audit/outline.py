@@ -1,23 +1,19 @@
 """Which weights and masks a source has, before anything is measured."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from graph_masker import tf_compat
-from graph_masker.accumulators import COUNTERS, accumulator_of
+from graph_masker.accumulators import COUNTERS, accumulators_of
 from graph_masker.audit.data import Finding
-from graph_masker.criteria import CRITERIA
 from graph_masker.errors import SourceError
-from graph_masker.graph_files import ConstantsReader, view_of
+from graph_masker.graph_files import ConstantsReader, Reader, view_of
 from graph_masker.masks import stored_masks, weight_of_mask
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
 from graph_masker.planning import make_plan
 from graph_masker.sites import Consumer, Findings, find_sites
-from graph_masker.source import CheckpointReader
 from graph_masker.steps import OWN_STEP
 from graph_masker.view import GraphView, OpName, threshold_of, whole_name
 from rewriters import DEFAULT_RULES
-
-Reader = Union[CheckpointReader, ConstantsReader]
 
 
 class Outlined(NamedTuple):
@@ -111,7 +107,7 @@ def _stored(reader: Reader, graph: Optional[Graph]) -> Tuple[Dict[str, str], Lis
     """Returns the masks that a checkpoint holds, by weight, and those whose weight it does not hold."""
     if isinstance(reader, ConstantsReader):
         return {}, []
-    collections = {record.mask: record.variable for record in graph.view.masks.values()} if graph is not None else {}
+    collections = graph.view.weight_of_mask() if graph is not None else {}
     masks: Dict[str, str] = {}
     findings = []
     for mask in stored_masks(reader):
@@ -125,7 +121,7 @@ def _stored(reader: Reader, graph: Optional[Graph]) -> Tuple[Dict[str, str], Lis
 def _by_names(reader: Reader, masks: Mapping[str, str], findings: List[Finding]) -> Outline:
     state = {LAST_UPDATE_STEP, *COUNTERS}
     for mask in masks.values():
-        state |= {mask, threshold_of(mask), *(accumulator_of(mask, criterion) for criterion in CRITERIA)}
+        state |= {mask, threshold_of(mask), *accumulators_of(mask)}
     shapes = {name: reader.shape(name) for name in reader.names()}
     layers, others = [], {}
     for name, shape in shapes.items():

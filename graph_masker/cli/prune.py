@@ -5,7 +5,7 @@ from typing import Any, Optional
 import click
 
 from graph_masker.cli.app import quiet_tensorflow
-from graph_masker.cli.options import one_shot_options, one_shot_spec_of
+from graph_masker.cli.options import one_shot_options, one_shot_spec_of, tags_of, tags_option
 
 
 @click.command()
@@ -13,7 +13,7 @@ from graph_masker.cli.options import one_shot_options, one_shot_spec_of
 @click.argument("dst")
 @one_shot_options
 @click.option("--meta", metavar="FILE", help="The .meta file of a checkpoint that has none beside it.")
-@click.option("--tags", metavar="A,B", default="", help="Which graph of a SavedModel. Default: serve, or the only one.")
+@tags_option
 @click.option("--overwrite", is_flag=True, help="Replace DST, if it is of the kind that is written.")
 def prune(
     src: str,
@@ -36,9 +36,8 @@ def prune(
     from graph_masker.pruning import prune_model
 
     spec = one_shot_spec_of(spec_file, hparams, options)
-    chosen = [tag for tag in tags.split(",") if tag]
     with report.progress("pruning") as advance:
-        result = prune_model(src, dst, spec, meta=meta, tags=chosen, progress=advance, overwrite=overwrite)
+        result = prune_model(src, dst, spec, meta=meta, tags=tags_of(tags), progress=advance, overwrite=overwrite)
     report.console().print(report.pruned_table(result), report.skips_table(result.plan))
     if result.unused:
         click.echo(f"not used in one shot: {', '.join(result.unused)}")

@@ -5,6 +5,7 @@ from typing import Optional, Tuple
 import click
 
 from graph_masker.cli.app import quiet_tensorflow
+from graph_masker.cli.options import tags_of, tags_option
 from graph_masker.errors import UsageError
 
 
@@ -15,7 +16,7 @@ from graph_masker.errors import UsageError
 @click.option("--run", is_flag=True, help="Also restore and run the graph, and compare numbers. This executes it.")
 @click.option("--output", "outputs", multiple=True, metavar="TENSOR", help="Compare this tensor. Default: the losses.")
 @click.option("--input", "inputs", multiple=True, metavar="TENSOR=FILE", help="Run with a .npy file. Default: random.")
-@click.option("--tags", metavar="A,B", default="", help="Which graph of a SavedModel. Default: serve, or the only one.")
+@tags_option
 def verify(
     src: str,
     against: Optional[str],
@@ -47,7 +48,7 @@ def verify(
         against=against,
         may_be_pruned=pruned,
         inputs=files,
-        tags=[tag for tag in tags.split(",") if tag],
+        tags=tags_of(tags),
     )
     for line in result.checks:
         click.echo(line)

@@ -3,10 +3,9 @@
 from typing import Any, Callable, Mapping
 
 import tensorflow.compat.v1 as tf
-from google.protobuf import text_format
 
 from graph_masker.errors import VerificationError
-from graph_masker.graph_files import ConstantsReader, read_graph_def
+from graph_masker.graph_files import ConstantsReader, is_text, read_graph_def, serialized
 from graph_masker.wire import edited
 
 Edits = Mapping[str, Callable[[Any], Any]]
@@ -27,15 +26,14 @@ def with_constants(path: str, graph_def: Any, edits: Edits) -> bytes:
         edits: function by constant, from its values to new ones.
     """
     reader = ConstantsReader(path, graph_def)
-    if path.endswith(".pbtxt"):
+    if is_text(path):
         new = tf.GraphDef()
         new.CopyFrom(graph_def)
         for node in new.node:
             if node.op == "Const" and node.name in edits:
                 tensor = node.attr["value"].tensor
                 tensor.CopyFrom(_edited(tensor, reader.tensor(node.name), edits[node.name]))
-        text: str = text_format.MessageToString(new)
-        return text.encode("utf-8")
+        return serialized(new, path)
     beginnings = tuple(tf.NodeDef(name=name).SerializeToString() for name in edits)
 
     def edit(content: bytes) -> bytes:

@@ -10,13 +10,13 @@ from graph_masker.bundle import data_files
 from graph_masker.copying import Changes, copy_checkpoint
 from graph_masker.destination import check_checkpoint_destination, check_destination, publishing, publishing_saved_model
 from graph_masker.errors import DestinationError, SourceError
-from graph_masker.graph_files import ConstantsReader, read_graph, view_of
+from graph_masker.graph_files import ConstantsReader, is_text, read_graph, view_of
 from graph_masker.plan import MaskPlan
 from graph_masker.pruning.constants import check_constants, with_constants
 from graph_masker.pruning.plans import plan_one_shot, unused_fields
 from graph_masker.pruning.result import PruneResult
 from graph_masker.pruning.tensors import Tensors
-from graph_masker.source import CheckpointReader, Kind, Source, find_source
+from graph_masker.source import CheckpointReader, Kind, Source, find_source, is_saved_model
 from graph_masker.spec import PruningSpec
 from rewriters import DEFAULT_RULES, Rule
 
@@ -24,7 +24,6 @@ from rewriters import DEFAULT_RULES, Rule
 Progress = Callable[[int, int], None]
 
 _SHARE = 1000
-_TEXT = ".pbtxt"
 _VARIABLES = os.path.join("variables", "variables")
 
 
@@ -111,7 +110,7 @@ def _prune_saved_model(
 ) -> PruneResult:
     assert source.prefix is not None and source.graph_path is not None
     folder = os.path.dirname(source.graph_path) or "."
-    check_destination(folder, dst, overwrite, _is_saved_model)
+    check_destination(folder, dst, overwrite, is_saved_model)
     reader = CheckpointReader(source.prefix)
     tensors = Tensors(reader, plan, _part(progress, 0, 1))
     own = os.path.relpath(os.path.dirname(source.prefix), folder)
@@ -127,7 +126,7 @@ def _prune_frozen(
 ) -> PruneResult:
     assert source.graph_path is not None
     check_destination(source.path, dst, overwrite, os.path.isfile)
-    if dst.endswith(_TEXT) != source.path.endswith(_TEXT):
+    if is_text(dst) != is_text(source.path):
         raise DestinationError(
             f"{dst}: expected the ending of {source.path}, whose bytes are kept; choose another name"
         )
@@ -154,7 +153,3 @@ def _part(progress: Optional[Progress], first: int, parts: int) -> Optional[Prog
         return None
     draw = progress
     return lambda done, total: draw(_SHARE * first + _SHARE * parts * done // max(1, total), 3 * _SHARE)
-
-
-def _is_saved_model(path: str) -> bool:
-    return os.path.isdir(path) and find_source(path).kind is Kind.SAVED_MODEL

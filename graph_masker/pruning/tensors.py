@@ -1,19 +1,18 @@
 """What pruning makes of a file's tensors: a function for each that changes, from its values to new ones."""
 
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
 from graph_masker.accumulators import COUNT, accumulator_of, criterion_of
 from graph_masker.errors import PlanError, SourceError
-from graph_masker.graph_files import ConstantsReader
+from graph_masker.graph_files import Reader
 from graph_masker.masks import find_averages, find_masks
 from graph_masker.oneshot import Weight, decide, zeroed
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.pruning.result import PrunedWeight
 from graph_masker.source import CheckpointReader
 
-Reader = Union[CheckpointReader, ConstantsReader]
 Progress = Callable[[int, int], None]
 
 

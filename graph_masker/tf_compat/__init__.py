@@ -9,6 +9,7 @@ from graph_masker.tf_compat.collections import (
     VariableDef,
     WhileContextDef,
     kind_of_collection,
+    savers_of_meta_graph,
 )
 from graph_masker.tf_compat.estimators import estimator_model_fn, estimator_with, replace_method, wrap_estimators
 from graph_masker.tf_compat.frozen import possible_weights, view_of_frozen_graph
@@ -186,6 +187,7 @@ __all__ = [
     "saver_prefix",
     "saver_reshapes",
     "saver_variables",
+    "savers_of_meta_graph",
     "scalar_summaries",
     "sessions_of",
     "set_init_op",

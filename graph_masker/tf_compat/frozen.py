@@ -8,12 +8,11 @@ import tensorflow.compat.v1 as tf
 from graph_masker.tf_compat.views import view_of_meta_graph
 from graph_masker.view import (
     FROZEN_WEIGHT,
-    Flow,
     GraphView,
     MaskRecord,
     Node,
     OpName,
-    build_view,
+    derived_view,
     threshold_of,
     variable_behind,
 )
@@ -28,8 +27,7 @@ def view_of_frozen_graph(graph_def: Any) -> GraphView:
     inner = view_of_meta_graph(tf.MetaGraphDef(graph_def=graph_def))
     tensors = {node.name: node.attr["value"].tensor for node in graph_def.node if node.op == "Const"}
     weights = possible_weights(graph_def)
-    flow = Flow((n.name, FROZEN_WEIGHT if n.name in weights else n.op_type, n.inputs) for n in inner.nodes.values())
-    masks = _mask_records(flow.nodes, tensors, weights)
+    masks = _mask_records(inner.nodes, tensors, weights)
     state = {record.mask for record in masks.values()}
 
     def attribute(name: str, key: str) -> Any:
@@ -37,20 +35,8 @@ def view_of_frozen_graph(graph_def: Any) -> GraphView:
             return inner.attribute(name, key)
         return weights[name] if key == "shape" else tf.as_dtype(tensors[name].dtype).name
 
-    return build_view(
-        flow,
-        {"trainable_variables": [name for name in weights if name not in state], "variables": list(weights)},
-        {},
-        (),
-        attribute,
-        inner.shape,
-        inner.is_scalar,
-        inner.is_controlled,
-        inner.constant,
-        inner.calls,
-        inner.has_functions,
-        masks,
-    )
+    collections = {"trainable_variables": [name for name in weights if name not in state], "variables": list(weights)}
+    return derived_view(inner, dict.fromkeys(weights, FROZEN_WEIGHT), collections, attribute, masks)
 
 
 def possible_weights(graph_def: Any) -> Dict[OpName, Tuple[int, ...]]:

@@ -9,7 +9,7 @@ from tensorflow.core.framework import variable_pb2
 from tensorflow.python.framework import func_graph
 
 from graph_masker.tf_compat.bodies import Bodies
-from graph_masker.view import Call, Flow, GraphView, Slice, TensorRef, build_view
+from graph_masker.view import Call, Flow, GraphView, Slice, TensorRef, build_view, derived_view
 
 _READ_COLLECTIONS = (
     "variables",
@@ -287,16 +287,9 @@ def view_of_body(body: Any, variables: Mapping[str, str], outer: GraphView) -> G
     def collection(names: FrozenSet[str]) -> List[str]:
         return [name for name, variable in variables.items() if variable in names]
 
-    return build_view(
-        Flow((n.name, "VarHandleOp" if n.name in variables else n.op_type, n.inputs) for n in inner.nodes.values()),
+    return derived_view(
+        inner,
+        dict.fromkeys(variables, "VarHandleOp"),
         {"trainable_variables": collection(outer.trainable), "variables": collection(outer.saved)},
-        {},
-        (),
         attribute,
-        inner.shape,
-        inner.is_scalar,
-        inner.is_controlled,
-        inner.constant,
-        inner.calls,
-        inner.has_functions,
     )

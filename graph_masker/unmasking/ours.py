@@ -3,8 +3,7 @@
 import re
 from typing import Any, Dict, FrozenSet, Iterator, Set
 
-from graph_masker.accumulators import COUNTERS, accumulator_of
-from graph_masker.criteria import CRITERIA
+from graph_masker.accumulators import COUNTERS, accumulators_of
 from graph_masker.effects import ignores_value, is_write
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
@@ -57,8 +56,7 @@ def find_ours(view: GraphView) -> Ours:
     records = dict(view.masks)
     found: Set[OpName] = {LAST_UPDATE_STEP, *COUNTERS, OWN_STEP}
     for record in records.values():
-        found |= {record.mask, record.threshold}
-        found |= {accumulator_of(record.mask, criterion) for criterion in CRITERIA}
+        found |= {record.mask, record.threshold, *accumulators_of(record.mask)}
     return Ours(records, frozenset(name for name in found if name in view.nodes and view.is_variable(name)))
 
 

@@ -33,13 +33,8 @@ def original_savers(definition: Definition, meta_graph: Any) -> None:
 
 def _scopes(meta_graph: Any) -> List[str]:
     """Returns the name scopes of the savers that a MetaGraph names, in the order in which they were made."""
-    savers = [meta_graph.saver_def] if meta_graph.HasField("saver_def") else []
-    for key in meta_graph.collection_def:
-        if tf_compat.kind_of_collection(key) is tf_compat.SaverDef:
-            values = meta_graph.collection_def[key].bytes_list.value
-            savers.extend(tf_compat.SaverDef.FromString(value) for value in values)
     found: Dict[str, None] = {}
-    for saver in savers:
+    for saver in tf_compat.savers_of_meta_graph(meta_graph):
         found[op_of(saver.restore_op_name).rpartition("/")[0]] = None
     return list(found)
 

@@ -58,15 +58,6 @@ def meta_graph_of(prefix):
     return meta_graph
 
 
-def files_of(folder):
-    found = {}
-    for root, _, names in os.walk(str(folder)):
-        for name in names:
-            with open(os.path.join(root, name), "rb") as stream:
-                found[os.path.relpath(os.path.join(root, name), str(folder))] = stream.read()
-    return found
-
-
 def check_training(prefix, config=None, steps=4, **importing):
     """Runs what lies in files; checks that it prunes, and that its saver saves and restores all of it."""
     with tf.Graph().as_default() as graph:

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import CONV, DENSE, SPEC, batches, plain_model_fn, read_all, run_config
 from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, copying, fold_checkpoint
+from tests.helpers.folders import files_of
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +30,10 @@ def _save(path, values):
         return tf.train.Saver(variables).save(session, str(path), write_meta_graph=False)
 
 
-def _files(folder):
-    found = {}
-    for root, _, names in os.walk(str(folder)):
-        for name in names:
-            path = os.path.join(root, name)
-            with open(path, "rb") as stream:
-                found[os.path.relpath(path, str(folder))] = stream.read()
-    return found
-
-
 def test_folded_directory_holds_the_products_and_every_other_tensor(trained, tmp_path):
-    before = _files(trained)
+    before = files_of(trained)
     result = fold_checkpoint(trained, str(tmp_path / "folded"))
-    assert _files(trained) == before
+    assert files_of(trained) == before
     assert (
         tf.train.latest_checkpoint(str(tmp_path / "folded")) == result.prefix == str(tmp_path / "folded/model.ckpt-8")
     )
@@ -141,7 +132,7 @@ def test_batches_do_not_show(trained, tmp_path, monkeypatch):
     fold_checkpoint(trained, str(tmp_path / "many"), progress=lambda done, total: seen.append((done, total)))
     monkeypatch.undo()
     fold_checkpoint(trained, str(tmp_path / "one"))
-    assert _files(tmp_path / "many") == _files(tmp_path / "one")
+    assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
     assert [done for done, _ in seen] == sorted({done for done, _ in seen} | {seen[-1][0]})
     assert seen[-1][0] == seen[-1][1]
 

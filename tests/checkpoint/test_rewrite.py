@@ -10,8 +10,9 @@ from graph_masker import (
     inspect_model,
     rewrite_checkpoint,
 )
-from tests.checkpoint.rewriting import SPEC, check_training, files_of, half_masked, meta_graph_of, net, read, save
+from tests.checkpoint.rewriting import SPEC, check_training, half_masked, meta_graph_of, net, read, save
 from tests.helpers.bits import assert_same_bits
+from tests.helpers.folders import files_of
 from tests.helpers.running import initialize, variables_by_name
 
 STATE = {"first/mask", "first/threshold", "second/mask", "second/threshold", "model_pruning/last_mask_update_step"}

@@ -16,7 +16,8 @@ from graph_masker import (
     inspect_model,
     rewrite_checkpoint,
 )
-from tests.checkpoint.rewriting import SPEC, check_training, files_of, half_masked, meta_graph_of, save
+from tests.checkpoint.rewriting import SPEC, check_training, half_masked, meta_graph_of, save
+from tests.helpers.folders import files_of
 from tests.helpers.losing import lose_a_bit
 from tests.helpers.running import initialize
 

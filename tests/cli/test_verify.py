@@ -11,6 +11,7 @@ from fixtures.estimators import SPEC, batches, plain_model_fn, run_config
 from graph_masker import UsageError, VerificationError, auto_mask, verify_model
 from graph_masker.masker import Masker
 from graph_masker.spec import PruningSpec
+from tests.helpers.folders import rewritten
 from tests.helpers.running import initialize, normal_value, random_mask, single_threaded
 
 
@@ -37,16 +38,9 @@ def prefix(request: Any, tmp_path_factory: Any) -> str:
     return path
 
 
-def rewritten(prefix: str, tmp_path: Any, change: Callable[[Dict[str, Any]], None]) -> str:
+def with_graph(prefix: str, tmp_path: Any, change: Callable[[Dict[str, Any]], None]) -> str:
     """Writes the checkpoint's tensors anew, changed, beside a copy of its .meta file."""
-    reader = tf.train.load_checkpoint(prefix)
-    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    change(values)
-    copy = str(tmp_path / "copy.ckpt")
-    with tf.Graph().as_default(), tf.Session() as session:
-        variables = {name: tf.Variable(value) for name, value in values.items()}
-        session.run(tf.global_variables_initializer())
-        tf.train.Saver(variables).save(session, copy, write_meta_graph=False)
+    copy = rewritten(prefix, tmp_path / "copy.ckpt", change)
     shutil.copy(f"{prefix}.meta", f"{copy}.meta")
     return copy
 
@@ -123,7 +117,7 @@ CHANGES = {
 def test_data_that_is_no_mask_is_refused(prefix: str, tmp_path: Any, case: str):
     change, message = CHANGES[case]
     with pytest.raises(VerificationError, match=message):
-        verify_model(rewritten(prefix, tmp_path, change))
+        verify_model(with_graph(prefix, tmp_path, change))
 
 
 def test_a_dense_model_is_refused(tmp_path: Any):

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from graph_masker import SourceError, UsageError, VerificationError, fold_checkp
 from graph_masker.execution import agree, executed, read_inputs
 from graph_masker.graph_files import read_graph
 from graph_masker.source import find_source
+from tests.helpers.folders import rewritten
 
 RUNNABLE = ("ckpt", "saved", "frozen.pb", "frozen.pbtxt")
 OUTPUT = ["output"]
@@ -75,18 +76,6 @@ def test_other_outputs_are_a_difference(folders: Tuple[Path, Path], kind: str) -
         verify_model(str(folders[1] / kind), True, OUTPUT, against=str(folders[0] / kind), may_be_pruned=True)
 
 
-def _rewritten(folder: Path, source: Path, change: Callable[[Dict[str, Any]], None]) -> str:
-    reader = tf.train.load_checkpoint(str(source))
-    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    change(values)
-    copy = str(folder / "copy.ckpt")
-    with tf.Graph().as_default(), tf.Session() as session:
-        variables = {name: tf.Variable(value) for name, value in values.items()}
-        session.run(tf.global_variables_initializer())
-        tf.train.Saver(variables).save(session, copy, write_meta_graph=False)
-    return copy
-
-
 def _negate_bias(values: Dict[str, Any]) -> None:
     values["conv/bias"] = -values["conv/bias"]
 
@@ -106,10 +95,10 @@ CHANGES = {
 @pytest.mark.parametrize("case", CHANGES)
 def test_another_tensor_is_named(folders: Tuple[Path, Path], tmp_path: Path, case: str) -> None:
     change, message = CHANGES[case]
-    copy = _rewritten(tmp_path, folders[0] / "ckpt", change)
+    copy = rewritten(folders[0] / "ckpt", tmp_path / "copy.ckpt", change)
     with pytest.raises(VerificationError, match=message):
         verify_model(copy, against=str(folders[0] / "ckpt"))
-    same = _rewritten(tmp_path, folders[0] / "ckpt", lambda values: None)
+    same = rewritten(folders[0] / "ckpt", tmp_path / "copy.ckpt", lambda values: None)
     assert len(verify_model(same, against=str(folders[0] / "ckpt")).checks) == 1
 
 

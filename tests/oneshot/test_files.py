@@ -10,6 +10,7 @@ from fixtures.estimators import read_all
 from graph_masker import PruningSpec, prune_model
 from graph_masker.graph_files import ConstantsReader, read_graph_def
 from tests.helpers.bits import assert_same_bits, differences, flip_last_bit
+from tests.helpers.folders import files_of
 from tests.oneshot.nets import KINDS, masked_live, run_frozen, write_model
 
 SPECS: Dict[str, Dict[str, Any]] = {
@@ -53,16 +54,6 @@ def written(request: Any, tmp_path_factory: Any) -> Written:
 
 def spec_of(name: str) -> PruningSpec:
     return PruningSpec(begin_step=0, schedule="one_shot", **SPECS[name])
-
-
-def files_of(folder: Any) -> Dict[str, bytes]:
-    found = {}
-    for at, _, names in os.walk(str(folder)):
-        for name in names:
-            path = os.path.join(at, name)
-            with open(path, "rb") as stream:
-                found[os.path.relpath(path, str(folder))] = stream.read()
-    return found
 
 
 def tensors_of(path: str) -> Dict[str, Any]:

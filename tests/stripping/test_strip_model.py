@@ -12,6 +12,7 @@ from fixtures.kinds import write_every_kind
 from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, strip_model
 from graph_masker.graph_files import read_graph_def, read_saved_model
 from tests.helpers.bits import assert_same_bits, differences
+from tests.helpers.folders import files_of
 from tests.helpers.losing import lose_a_bit
 from tests.helpers.running import single_threaded
 from tests.unmasking.comparing import differences as graph_differences
@@ -23,14 +24,6 @@ KINDS = pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "reso
 def written(request, tmp_path_factory):
     """The model of `fixtures.kinds`, masked, in files of every kind."""
     return write_every_kind(tmp_path_factory.mktemp("kinds") / "masked", request.param, True)
-
-
-def _files(folder):
-    return {
-        os.path.relpath(os.path.join(root, name), str(folder)): open(os.path.join(root, name), "rb").read()
-        for root, _, names in os.walk(str(folder))
-        for name in names
-    }
 
 
 def _images():
@@ -69,9 +62,9 @@ def test_a_stripped_frozen_graph_predicts_as_the_masked_one(written, name, tmp_p
 
 
 def test_a_stripped_saved_model_predicts_as_the_masked_one(written, tmp_path):
-    before = _files(written.folder)
+    before = files_of(written.folder)
     result = strip_model(str(written.folder / "saved"), str(tmp_path / "plain"))
-    assert _files(written.folder) == before
+    assert files_of(written.folder) == before
     assert {weight.variable: weight.zeros for weight in result.weights} == written.zeros
     masked, plain = _served_output(written.folder / "saved"), _served_output(tmp_path / "plain")
     assert_same_bits(plain, masked)
@@ -135,7 +128,7 @@ def test_several_graphs_with_assets(use_resource, tmp_path):
     strip_model(str(tmp_path / "masked"), str(tmp_path / "plain"))
     for tags in (["serve"], ["serve", "wide"]):
         assert_same_bits(_served_output(tmp_path / "plain", tags), _served_output(tmp_path / "masked", tags))
-    masked, plain = _files(tmp_path / "masked"), _files(tmp_path / "plain")
+    masked, plain = files_of(tmp_path / "masked"), files_of(tmp_path / "plain")
     assert sorted(masked) == sorted(plain)
     for name in ("assets/words.txt", "assets.extra/warmup"):
         assert masked[name] == plain[name]
@@ -180,11 +173,11 @@ def test_sources_that_are_refused(name, message, tmp_path):
 def test_what_exists_is_kept_or_replaced_on_request(written, name, tmp_path):
     source, target = str(written.folder / name), tmp_path / name
     strip_model(source, str(target))
-    first = _files(tmp_path)
+    first = files_of(tmp_path)
     with pytest.raises(DestinationError, match="exists already"):
         strip_model(source, str(target))
     strip_model(source, str(target), overwrite=True)
-    assert _files(tmp_path) == first
+    assert files_of(tmp_path) == first
     other = tmp_path / "other"
     other.mkdir()
     (other / "notes.txt").write_text("mine")
