@@ -109,7 +109,10 @@ class _Row:
         members = reached | {
             node for op in reached if graph.nodes[op]["kind"] == kinds.PRODUCT for node in nx.ancestors(carried, op)
         }
-        self._inner = carried.subgraph(members)
+        # A subgraph of networkx may be in the order of a set, and so another one each time.
+        self._inner = nx.DiGraph()
+        self._inner.add_nodes_from(op for op in carried if op in members)
+        self._inner.add_edges_from(edge for edge in carried.edges if members.issuperset(edge))
         self._columns = self._arranged()
         self._boxes: Dict[str, _Box] = {}
         self._place()

@@ -142,6 +142,19 @@ def test_no_box_of_a_picture_lies_on_another(build: Any, masked: bool) -> None:
         assert float(box["y"]) + float(box["height"]) <= float(root.attrib["height"])
 
 
+def test_a_picture_is_the_same_each_time() -> None:
+    def lines(picture: str) -> List[str]:
+        return [path.attrib["d"] for path in ElementTree.fromstring(picture).iter(f"{_SVG}path")]
+
+    graph = _neighbourhood(_view(_recurrent, masked=True))
+    first = lines(svg(graph))
+    assert len(first) > 20
+    # Other names have other places in sets, as the same names have in another process.
+    for number in range(10):
+        renamed = nx.relabel_nodes(graph, {node: f"{number}{node}" for node in graph})
+        assert lines(svg(renamed)) == first
+
+
 def test_many_consumers_are_told_by_their_number() -> None:
     texts = [
         element.text for element in ElementTree.fromstring(svg(_neighbourhood(_view(_shared)))).iter(f"{_SVG}text")
