@@ -6,10 +6,11 @@ from typing import Any, Tuple
 import pytest
 import tensorflow.compat.v1 as tf
 
+from graph_masker import tf_compat
 from graph_masker.errors import VerificationError
 from graph_masker.masker import Masker
 from graph_masker.spec import PruningSpec
-from graph_masker.verify import verify_masked
+from graph_masker.verify import originals_of, verify_masked
 
 
 @pytest.fixture(params=["ref", "resource"])
@@ -91,3 +92,27 @@ def test_a_bypass_of_another_output_does_not_matter(masked):
     with graph.as_default():
         tf.nn.softmax(graph.get_operation_by_name("first/kernel/masked_weight").inputs[1])
     verify_masked(graph, masker.plan, [output.name])
+
+
+def test_a_mask_of_two_weights(masked):
+    refuse(masked, "second/mask: expected one weight, found first/kernel and second/kernel", mask="second/mask")
+
+
+def test_a_product_that_is_masked_again(masked):
+    graph, _, _ = masked
+    product = graph.get_operation_by_name("first/kernel/masked_weight")
+    mask = product.inputs[0]
+    with graph.as_default():
+        tf.multiply(product.outputs[0], mask, name="again")
+    refuse(masked, "again: multiplies first/kernel/masked_weight by first/mask a second time")
+
+
+@pytest.mark.parametrize("change", [None, {"op_type": "BatchMatMul"}, {"inputs": ()}])
+def test_an_original_op_that_is_gone_or_another(masked, change):
+    graph, masker, output = masked
+    originals = originals_of(tf_compat.view_of_graph(graph))
+    verify_masked(graph, masker.plan, [output.name], originals)
+    name = "gone" if change is None else "first/MatMul"
+    originals[name] = originals["first/MatMul"]._replace(**(change or {}))
+    with pytest.raises(VerificationError, match=f"^{name}: expected the original"):
+        verify_masked(graph, masker.plan, [output.name], originals)
