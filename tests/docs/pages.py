@@ -17,6 +17,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
+EXAMPLES = ROOT / "examples" / "README.md"
 # Every page for users; decisions are for those who work on it, and only their links are checked.
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))

@@ -1,7 +1,7 @@
 """Runs programs and commands for a test, each in a fork of one process that has imported TensorFlow already.
 
-Reads a JSON object per line: `argv`, of which the first is `python` or `graph-masker`, and `cwd`. Writes one with the exit
-code and what was printed, standard output and standard error in one, as on a terminal.
+Reads a JSON object per line: `argv`, of which the first is `python` or `graph-masker`, and `cwd`. Writes one with the
+exit code and what was printed, standard output and standard error in one, as on a terminal.
 """
 
 import atexit
@@ -20,7 +20,17 @@ import tensorflow.compat.v1 as tf
 from graph_masker import cli
 
 _PATIENCE = 120  # seconds
-_MODULES = ("audit", "checkpoint", "drawing", "estimator", "pruning", "rewriting", "session", "stripping", "verification")
+_MODULES = (
+    "audit",
+    "checkpoint",
+    "drawing",
+    "estimator",
+    "pruning",
+    "rewriting",
+    "session",
+    "stripping",
+    "verification",
+)
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
-"""What the pages of docs/ show runs as it stands, and prints what they show; examples run and end as they should."""
+"""What the pages of docs/ and examples/ show runs as it stands, and prints what they show."""
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, blocks, matches
+from tests.docs.pages import EXAMPLES, PAGES, README, ROOT, blocks, commands, matches
 from tests.docs.running import Server, run_page
+
+# Its example is in the middle of a chapter, and the spec file it reads comes later.
+_BY_ITSELF = {"spec.md": "tests/unit/test_spec_docs.py"}
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +17,85 @@ def server():
     process.close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, EXAMPLES], ids=lambda page: page.name)
 def test_a_page_runs(server, page, tmp_path):
+    if page.name in _BY_ITSELF:
+        assert f'"{page.name}"' in (ROOT / _BY_ITSELF[page.name]).read_text()
+        return
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "build").mkdir()
     wrong = run_page(server, page.read_text(), tmp_path)
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_example_is_run():
+    run = {command for block in blocks(EXAMPLES.read_text()) for command, _ in commands(block.text)}
+    for program in (ROOT / "examples").glob("*.py"):
+        assert any(f"examples/{program.name}" in command for command in run), program
+
+
+PAGE = """
+```python
+# three.py
+number = 3
+```
+
+```python
+from three import number
+print(number)
+```
+
+```text
+{shown}
+```
+
+```console
+$ graph-masker plot \\
+    {file}
+{error}
+```
+
+```python
+# not run: {reason}
+import nothing_of_this_name
+```
+"""
+ERROR = "graph-masker: none.yaml: cannot be read as a spec: ..."
+
+
+def _wrong(server, folder, shown="3", file="none.yaml", error=ERROR, reason="it names no module"):
+    return run_page(server, PAGE.format(shown=shown, file=file, error=error, reason=reason), folder)
+
+
+def test_a_page_that_is_true(server, tmp_path):
+    assert _wrong(server, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"shown": "4"}, {"file": "three.py"}, {"error": ""}, {"error": ERROR[:-3]}, {"reason": ""}]
+)
+def test_a_page_that_is_not_true(server, tmp_path, change):
+    assert len(_wrong(server, tmp_path, **change)) == 1
+
+
+@pytest.mark.parametrize(
+    "expected, found, same",
+    [
+        ("a\nb", "a\nb\n", True),
+        ("a\nb", "a  \nb\n\n", True),
+        ("a ... c", "a b c", True),
+        ("a\n...\nd", "a\nb\nc\nd\n", True),
+        ("a\n...\nd", "a\nd", True),
+        ("a\n...", "a", True),
+        ("a.c", "abc", False),
+        ("a", "a\nb", False),
+        ("a\n...\nd", "a\nb\nc", False),
+        ("a ... c", "a\nc", False),
+    ],
+)
+def test_output_is_compared(expected, found, same):
+    assert matches(expected, found) == same
+
+
+def test_the_readmes_programs_are_all_tested():
+    assert len([block for block in blocks(README.read_text()) if block.is_run]) == 3
