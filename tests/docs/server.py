@@ -5,7 +5,6 @@ exit code and what was printed, standard output and standard error in one, as on
 """
 
 import atexit
-import importlib
 import json
 import os
 import runpy
@@ -17,25 +16,15 @@ from typing import Any, Dict, List
 
 import tensorflow.compat.v1 as tf
 
+import graph_masker
 from graph_masker import cli
 
 _PATIENCE = 120  # seconds
-_MODULES = (
-    "audit",
-    "checkpoint",
-    "drawing",
-    "estimator",
-    "pruning",
-    "rewriting",
-    "session",
-    "stripping",
-    "verification",
-)
 
 
 def main() -> None:
-    for module in _MODULES:
-        importlib.import_module(f"graph_masker.{module}")
+    for name in graph_masker.__all__:
+        getattr(graph_masker, name)
     # Its warnings of what is deprecated would stand between the lines that a page shows.
     tf.logging.set_verbosity(tf.logging.ERROR)
     for line in sys.stdin:

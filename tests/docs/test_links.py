@@ -9,6 +9,8 @@ from tests.docs.pages import DECISIONS, EXAMPLES, PAGES, README, ROOT, without_b
 
 CHANGELOG = ROOT / "CHANGELOG.md"
 SCENES = ROOT / "examples" / "digit_scenes" / "README.md"
+# Pages that are under way: links to them may come first. The last of them takes this line with it.
+UNDER_WAY = {ROOT / "docs" / name for name in ("models.md", "results.md", "blog.md")}
 ALL = [README, CHANGELOG, EXAMPLES, SCENES, *PAGES, *DECISIONS]
 
 
@@ -30,10 +32,10 @@ def _broken(page, text):
         path, _, anchor = target.partition("#")
         if re.match(r"[a-z]+:", target):
             continue
-        other = page if not path else (page.parent / path)
-        if not other.exists():
-            broken.append(target)
-        elif anchor and anchor not in _anchors(text if not path else other.read_text()):
+        other = page if not path else page.parent / path
+        if other.resolve() in UNDER_WAY and not anchor:
+            continue
+        if not other.exists() or (anchor and anchor not in _anchors(text if not path else other.read_text())):
             broken.append(target)
     return broken
 
@@ -46,9 +48,10 @@ def test_links_lead_somewhere(page):
 def test_broken_links_are_noticed():
     text = (
         "# Some `code`, and more: G1\n[a](none.md) [b](README.md#none) [c](#some-code-and-more-g1) [d](https://x.y#z)\n"
-        "```\n[e](none.md)\n```\n[f](docs/spec.md#keys) [g](#else) ![h](docs/images/none.png)\n# Else\n# Else\n[i](#else-1)"
+        "```\n[e](none.md)\n```\n[f](docs/spec.md#keys) [g](#else) ![h](docs/images/none.png)\n# Else\n# Else\n"
+        "[i](#else-1) [j](#else-2)"
     )
-    assert _broken(Path(README), text) == ["none.md", "README.md#none", "docs/images/none.png"]
+    assert _broken(Path(README), text) == ["none.md", "README.md#none", "docs/images/none.png", "#else-2"]
 
 
 def test_every_page_is_linked_from_the_map():

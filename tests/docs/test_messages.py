@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: every message that it quotes is one that the sources hold, word for word."""
+"""docs/troubleshooting.md and docs/faq.md: messages and reasons that they quote are in the sources, word for word."""
 
 import ast
 import re
@@ -45,6 +45,12 @@ def test_every_message_is_one_of_the_sources():
     assert len(set(quoted)) == len(quoted)
     assert len(quoted) == len(re.findall(r"^\| `", TEXT, re.MULTILINE))
     assert _unknown(quoted) == []
+
+
+def test_every_reason_is_one_of_the_sources():
+    reasons = _quoted((ROOT / "docs" / "faq.md").read_text())
+    assert len(reasons) > 4
+    assert _unknown(reasons) == []
 
 
 def test_messages_hold_more_than_what_is_filled_in():

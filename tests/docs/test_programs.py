@@ -2,6 +2,8 @@
 
 import pytest
 
+from fixtures.estimators import read_all
+from graph_masker.schedule import kept_entries
 from tests.docs.pages import EXAMPLES, PAGES, README, ROOT, blocks, commands, matches
 from tests.docs.running import Server, run_page
 
@@ -17,7 +19,7 @@ def server():
     process.close()
 
 
-@pytest.mark.parametrize("page", [*PAGES, EXAMPLES], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, EXAMPLES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_runs(server, page, tmp_path):
     if page.name in _BY_ITSELF:
         assert f'"{page.name}"' in (ROOT / _BY_ITSELF[page.name]).read_text()
@@ -97,5 +99,29 @@ def test_output_is_compared(expected, found, same):
     assert matches(expected, found) == same
 
 
-def test_the_readmes_programs_are_all_tested():
-    assert len([block for block in blocks(README.read_text()) if block.is_run]) == 3
+def _readmes(number):
+    programs = [block.text for block in blocks(README.read_text()) if block.is_run]
+    assert len(programs) == 3
+    return programs[number]
+
+
+def test_the_readmes_estimator_is_pruned_and_folded(server, tmp_path):
+    code, output = server.run(["python", "-c", _readmes(0)], tmp_path)
+    assert code == 0, output
+    folded = read_all(str(tmp_path / "build" / "example-folded"))
+    kernels = {name: value for name, value in folded.items() if name.endswith("/kernel")}
+    assert len(kernels) == 2
+    for name, value in kernels.items():
+        assert int((value != 0).sum()) == kept_entries(value.size, 0.9), name
+    assert not [name for name in folded if name.endswith("/mask")]
+
+
+@pytest.mark.parametrize(
+    ("number", "indent", "sizes"), [(1, 8, [64 * 10]), (2, 4, [64 * 300, 300 * 10])], ids=["session", "built already"]
+)
+def test_the_readmes_other_models_are_pruned(server, tmp_path, number, indent, sizes):
+    lines = ("for mask in masker.masks.values():", "    print(int(session.run(mask).sum()))")
+    shown = "".join(f"{' ' * indent}{line}\n" for line in lines)
+    code, output = server.run(["python", "-c", _readmes(number) + shown], tmp_path)
+    assert code == 0, output
+    assert [int(line) for line in output.split()] == [kept_entries(size, 0.9) for size in sizes]
