@@ -23,7 +23,7 @@ _HOMES = {
     "verify_model": "verification",
     "report_model": "audit",
     "Report": "audit",
-    "fold_checkpoint": "checkpoint",
+    "fold_checkpoint": "folding",
     "strip_model": "stripping",
     "prune_model": "pruning",
     "rewrite_checkpoint": "rewriting",

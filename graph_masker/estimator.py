@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.errors import PlanError, UsageError
 from graph_masker.masker import Masker
-from graph_masker.restoring import Restoring
+from graph_masker.saving.restoring import Restoring
 from graph_masker.spec import PruningSpec
 from graph_masker.telling import PlanCallback, tell
 from rewriters import DEFAULT_RULES, Rule

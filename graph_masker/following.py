@@ -13,9 +13,9 @@ from graph_masker.errors import UsageError
 from graph_masker.masker import Masker
 from graph_masker.missing import Missing
 from graph_masker.plan import MaskPlan
-from graph_masker.restoring import Restoring
-from graph_masker.savers import include_state, tolerate_dense
-from graph_masker.saving import save_safely
+from graph_masker.saving.guarding import save_safely
+from graph_masker.saving.restoring import Restoring
+from graph_masker.saving.savers import include_state, tolerate_dense
 from graph_masker.trainers import Hook, hooks_of, trains
 
 # Ops that neither compute with a weight nor train it: a graph that has grown by nothing else needs no second look.

@@ -4,11 +4,11 @@ from typing import Any, Dict, Iterable, Optional, Sequence
 
 import numpy as np
 
-from graph_masker.graph_files import ConstantsReader, Reader, read_graph, view_of
+from graph_masker.files.graphs import ConstantsReader, Reader, read_graph, view_of
+from graph_masker.files.source import CheckpointReader, Kind, Source, find_source
 from graph_masker.plan import MaskPlan
 from graph_masker.planning import make_plan
 from graph_masker.sites import find_sites
-from graph_masker.source import CheckpointReader, Kind, Source, find_source
 from graph_masker.spec import PruningSpec
 from graph_masker.view import GraphView
 from rewriters import DEFAULT_RULES, Rule

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Dict, Iterable, Optional, Tuple
 
 from graph_masker.errors import PlanError
-from graph_masker.gradients import GradientSum, Summand
-from graph_masker.readers import Copy, Read
 from graph_masker.sites import Consumer
+from graph_masker.sites.gradients import GradientSum, Summand
+from graph_masker.sites.readers import Copy, Read
 from graph_masker.spec import PruningSpec
 from graph_masker.spec.structure import Element, Structure, parse_structure, plain_structure
 from graph_masker.view import OpName, Slice, cut, whole_name

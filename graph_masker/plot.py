@@ -5,8 +5,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from graph_masker import documents
 from graph_masker.errors import UsageError
+from graph_masker.files import documents
 from graph_masker.schedule import weight_sparsities_at
 from graph_masker.spec import ERK, GLOBAL, PruningSpec
 from graph_masker.spec.settings import LAST_STEP, POLYNOMIAL

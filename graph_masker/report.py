@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from graph_masker.files.sizes import raw_and_gzipped
 from graph_masker.plan import MaskPlan, Pruning, Site
-from graph_masker.sizes import raw_and_gzipped
 from graph_masker.spec import MAGNITUDE, Element
 from graph_masker.spec.structure import Structure, plain_structure
 from graph_masker.text import visible

@@ -4,15 +4,16 @@ import os
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
-from graph_masker import files, tf_compat
-from graph_masker.checkpoint import FoldedWeight, fold_tensors
-from graph_masker.copying import Progress
-from graph_masker.destination import check_destination, publishing, publishing_saved_model
+from graph_masker import tf_compat
 from graph_masker.errors import SourceError
-from graph_masker.graph_files import read_graph_def, read_saved_model, serialized
+from graph_masker.files import writing
+from graph_masker.files.copying import Progress
+from graph_masker.files.destination import check_destination, publishing, publishing_saved_model
+from graph_masker.files.graphs import read_graph_def, read_saved_model, serialized
+from graph_masker.files.sizes import files_of, raw_and_gzipped
+from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, is_saved_model
+from graph_masker.folding import FoldedWeight, fold_tensors
 from graph_masker.masks import find_masks
-from graph_masker.sizes import files_of, raw_and_gzipped
-from graph_masker.source import CheckpointReader, Kind, Source, find_source, is_saved_model
 from graph_masker.unmasking import strip_graph, unmask_meta_graph
 
 
@@ -70,7 +71,7 @@ def _strip_frozen(source: Source, dst: str, overwrite: bool) -> StripResult:
     graph_def = read_graph_def(source.path)
     weights = strip_graph(graph_def, source.path)
     with publishing(dst) as new:
-        files.write_checked(new, serialized(graph_def, dst))
+        writing.write_checked(new, serialized(graph_def, dst))
     return StripResult(source.path, dst, tuple(FoldedWeight(*weight) for weight in weights))
 
 
@@ -98,5 +99,5 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
     with publishing_saved_model(folder, dst, left) as new:
         os.mkdir(os.path.join(new, left[1]))
         weights = fold_tensors(reader, names, os.path.join(new, os.path.relpath(source.prefix, folder)), progress)
-        files.write_checked(os.path.join(new, graph_name), serialized(saved_model, graph_name))
+        writing.write_checked(os.path.join(new, graph_name), serialized(saved_model, graph_name))
     return StripResult(folder, dst, weights, tuple(sorted(names.copies)))

@@ -4,8 +4,8 @@ import os
 import sys
 from typing import Any, Dict, FrozenSet, List, Set, Tuple
 
-from graph_masker import files
 from graph_masker.errors import PlanError
+from graph_masker.files import writing
 from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.plan_changes import plan_changes
 from graph_masker.report import console, sites_table, skips_table
@@ -131,7 +131,7 @@ class Summary:
         else:
             path = os.path.join(directory, self._file_of(plan, directory))
             self._compare(plan, path)
-            files.write_text(path, plan.to_json() + "\n")
+            writing.write_text(path, plan.to_json() + "\n")
         kept, number = self._kept.setdefault(directory, []), self._number(plan, directory)
         kept[number : number + 1] = [plan]
 

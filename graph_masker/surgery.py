@@ -14,9 +14,9 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.accumulators import Accumulators, criterion_of
 from graph_masker.errors import SurgeryError
-from graph_masker.gradients import GradientSum
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.readers import Copy, Read
+from graph_masker.sites.gradients import GradientSum
+from graph_masker.sites.readers import Copy, Read
 from graph_masker.state import MASKED_WEIGHTS, MASKS, THRESHOLDS, WEIGHTS, Masked, add_masks
 
 _COLLECTIONS = (WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS, tf.GraphKeys.GLOBAL_VARIABLES)

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from benchmarks.engine.nets import CLASSES, SIDE, Net
 from benchmarks.engine.turns import by_turns
 from graph_masker import PruningSpec, mask_graph, strip_model
-from graph_masker.sizes import raw_and_gzipped
+from graph_masker.files.sizes import raw_and_gzipped
 from graph_masker.unmasking import strip_graph
 
 SPARSITY = 0.9

@@ -7,7 +7,7 @@ import numpy as np
 import zstandard
 
 from graph_masker.audit.data import Magnitudes, Measured, Size
-from graph_masker.sizes import GZIP
+from graph_masker.files.sizes import GZIP
 
 _PIECE = 2**20
 # Half powers of two that are told apart: from 2**-40 to 2**24, what is beyond being counted with the first or last.

@@ -6,7 +6,7 @@ from graph_masker import tf_compat
 from graph_masker.accumulators import COUNTERS, accumulators_of
 from graph_masker.audit.data import Finding
 from graph_masker.errors import SourceError
-from graph_masker.graph_files import ConstantsReader, Reader, view_of
+from graph_masker.files.graphs import ConstantsReader, Reader, view_of
 from graph_masker.masks import stored_masks, weight_of_mask
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
 from graph_masker.planning import make_plan

@@ -19,8 +19,8 @@ def fold(src: str, dst: str, overwrite: bool, drop_slots: bool) -> None:
     """
     quiet_tensorflow()
     from graph_masker import report
-    from graph_masker.bundle import data_files
-    from graph_masker.checkpoint import fold_checkpoint
+    from graph_masker.files.bundle import data_files
+    from graph_masker.folding import fold_checkpoint
 
     with report.progress("folding") as advance:
         result = fold_checkpoint(src, dst, advance, overwrite, drop_slots)

@@ -41,7 +41,7 @@ def inspect(
     SRC is a checkpoint's prefix or directory, a .meta file, a SavedModel or a frozen graph (.pb). Nothing of it is run.
     With the options of a spec, what it would mask is listed, and how sparse.
     """
-    from graph_masker import documents
+    from graph_masker.files import documents
 
     if as_json and as_csv:
         raise UsageError("--json, --csv: expected one of them, found both")
@@ -52,8 +52,8 @@ def inspect(
     spec = spec_if_given(spec_file, hparams, options)
     quiet_tensorflow()
     from graph_masker import inspection, report, sheet
-    from graph_masker.graph_files import read_graph, view_of
-    from graph_masker.source import find_source
+    from graph_masker.files.graphs import read_graph, view_of
+    from graph_masker.files.source import find_source
     from rewriters import DEFAULT_RULES
 
     source = find_source(src)

@@ -37,7 +37,7 @@ def report(
     of it is run. What was requested comes from the plan that `graph-masker run` wrote beside the checkpoint, or from
     the options of a spec. Faults that are found are listed; the exit code is 0 all the same, unless --strict is given.
     """
-    from graph_masker import documents
+    from graph_masker.files import documents
 
     if page is not None:
         documents.check_destination(page, [".html", ".htm"], overwrite, "graph-masker report")

@@ -5,8 +5,8 @@ from typing import Any, Callable, Mapping
 import tensorflow.compat.v1 as tf
 
 from graph_masker.errors import VerificationError
-from graph_masker.graph_files import ConstantsReader, is_text, read_graph_def, serialized
-from graph_masker.wire import edited
+from graph_masker.files.graphs import ConstantsReader, is_text, read_graph_def, serialized
+from graph_masker.files.wire import edited
 
 Edits = Mapping[str, Callable[[Any], Any]]
 

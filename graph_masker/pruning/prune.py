@@ -5,18 +5,23 @@ import os
 import shutil
 from typing import Any, Callable, Iterable, Optional, Sequence, Tuple
 
-from graph_masker import files
-from graph_masker.bundle import data_files
-from graph_masker.copying import Changes, copy_checkpoint
-from graph_masker.destination import check_checkpoint_destination, check_destination, publishing, publishing_saved_model
 from graph_masker.errors import DestinationError, SourceError
-from graph_masker.graph_files import ConstantsReader, is_text, read_graph, view_of
+from graph_masker.files import writing
+from graph_masker.files.bundle import data_files
+from graph_masker.files.copying import Changes, copy_checkpoint
+from graph_masker.files.destination import (
+    check_checkpoint_destination,
+    check_destination,
+    publishing,
+    publishing_saved_model,
+)
+from graph_masker.files.graphs import ConstantsReader, is_text, read_graph, view_of
+from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, is_saved_model
 from graph_masker.plan import MaskPlan
 from graph_masker.pruning.constants import check_constants, with_constants
 from graph_masker.pruning.plans import plan_one_shot, unused_fields
 from graph_masker.pruning.result import PruneResult
 from graph_masker.pruning.tensors import Tensors
-from graph_masker.source import CheckpointReader, Kind, Source, find_source, is_saved_model
 from graph_masker.spec import PruningSpec
 from rewriters import DEFAULT_RULES, Rule
 
@@ -39,7 +44,7 @@ def prune_model(
 ) -> PruneResult:
     """Prunes a model in one shot: its weights get zeros, and nothing else of it changes.
 
-    The zeros are those that one mask update at the spec's targets makes: see docs/files.md.
+    The zeros are those that one mask update at the spec's targets makes: see docs/writing.md.
 
     Args:
         src: checkpoint prefix or directory, whose latest is taken; SavedModel; or frozen graph (.pb, .pbtxt).
@@ -133,7 +138,7 @@ def _prune_frozen(
     tensors = Tensors(ConstantsReader(source.path, meta_graph.graph_def), plan, _part(progress, 0, 1))
     content = with_constants(source.graph_path, meta_graph.graph_def, tensors.edits)
     with publishing(dst) as new:
-        files.write_checked(new, content)
+        writing.write_checked(new, content)
         check_constants(new, meta_graph.graph_def, tensors.edits)
         shutil.copymode(source.graph_path, new)
     if progress is not None:

@@ -6,12 +6,12 @@ import numpy as np
 
 from graph_masker.accumulators import COUNT, accumulator_of, criterion_of
 from graph_masker.errors import PlanError, SourceError
-from graph_masker.graph_files import Reader
+from graph_masker.files.graphs import Reader
+from graph_masker.files.source import CheckpointReader
 from graph_masker.masks import find_averages, find_masks
 from graph_masker.oneshot import Weight, decide, zeroed
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.pruning.result import PrunedWeight
-from graph_masker.source import CheckpointReader
 
 Progress = Callable[[int, int], None]
 

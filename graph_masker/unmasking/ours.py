@@ -4,9 +4,9 @@ import re
 from typing import Any, Dict, FrozenSet, Iterator, Set
 
 from graph_masker.accumulators import COUNTERS, accumulators_of
-from graph_masker.effects import ignores_value, is_write
 from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
+from graph_masker.sites.effects import ignores_value, is_write
 from graph_masker.steps import OWN_STEP
 from graph_masker.unmasking.definition import Definition, OpName, op_of
 from graph_masker.view import PLAIN_READS, GraphView, MaskRecord

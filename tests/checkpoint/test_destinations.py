@@ -11,7 +11,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all
-from graph_masker import DestinationError, SourceError, VerificationError, copying, files, fold_checkpoint
+from graph_masker import DestinationError, SourceError, VerificationError, fold_checkpoint
+from graph_masker.files import copying, writing
 from tests.checkpoint import kinds
 from tests.kill.harness import ROOT, environment, hashes
 
@@ -152,7 +153,7 @@ def test_what_was_to_be_replaced_comes_back(src, tmp_path, monkeypatch, kind, ex
         if name.startswith(PREFIX):
             os.rename(os.path.join(os.path.dirname(dst), name), dst + name[len(PREFIX) :])
     if not exchanges:
-        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+        monkeypatch.setattr(writing, "_exchange", lambda *_: False)
     before, rename, failed = _tree(tmp_path), os.rename, 0
     for number in range(20):
         count = iter(range(100))
@@ -186,12 +187,12 @@ def test_names_are_exchanged_in_one_step(tmp_path):
     for name in ("left", "right"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text(name)
-    if not files._exchange(str(tmp_path / "left"), str(tmp_path / "right")):
+    if not writing._exchange(str(tmp_path / "left"), str(tmp_path / "right")):
         pytest.skip("the file system cannot; the way around is tested above")
     assert os.listdir(str(tmp_path / "left")) == ["right"]
     assert os.listdir(str(tmp_path / "right")) == ["left"]
     with pytest.raises(FileNotFoundError):
-        files._exchange(str(tmp_path / "left"), str(tmp_path / "nothing"))
+        writing._exchange(str(tmp_path / "left"), str(tmp_path / "nothing"))
 
 
 def test_folders_that_hold_other_things_are_not_replaced(src, tmp_path):
@@ -329,9 +330,9 @@ def test_another_file_system(src):
 
 def test_what_a_killed_run_has_left_is_removed_and_what_runs_is_not(src, tmp_path):
     dst = str(tmp_path / "dst")
-    with files.staging_directory(dst) as running:
+    with writing.staging_directory(dst) as running:
         left = tmp_path / (os.path.basename(running)[: -len("12345678.partial")] + "leftover.partial")
-        for name, content in {"new": "", files.OLD: ""}.items():
+        for name, content in {"new": "", writing.OLD: ""}.items():
             folder = left.with_name(left.name.replace("leftover", name))
             (folder / name).mkdir(parents=True)
             (folder / name / "data").write_text(content)
@@ -341,7 +342,7 @@ def test_what_a_killed_run_has_left_is_removed_and_what_runs_is_not(src, tmp_pat
         _check(fold_checkpoint(src, dst).prefix)
         found = sorted(os.listdir(str(tmp_path)))
     assert os.path.basename(running) in found
-    kept = left.name.replace("leftover", files.OLD)
+    kept = left.name.replace("leftover", writing.OLD)
     assert found == sorted(["src", "dst", kept, os.path.basename(running), *others])
     assert not os.path.exists(running)
 

@@ -8,7 +8,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import CONV, DENSE, SPEC, batches, plain_model_fn, read_all, run_config
-from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, copying, fold_checkpoint
+from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, fold_checkpoint
+from graph_masker.files import copying
 from tests.helpers.folders import files_of
 
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from graph_masker import SourceError, VerificationError, fold_checkpoint
-from graph_masker.bundle import data_path, read_index, write_index
-from graph_masker.copying import Addition, Changes, copy_checkpoint
-from graph_masker.source import CheckpointReader
+from graph_masker.files.bundle import data_path, read_index, write_index
+from graph_masker.files.copying import Addition, Changes, copy_checkpoint
+from graph_masker.files.source import CheckpointReader
 from tests.checkpoint import kinds
 from tests.kill.harness import hashes
 
@@ -124,7 +124,9 @@ def test_a_part_whose_rest_is_nowhere(tmp_path):
 def test_an_index_that_only_tensorflow_can_read(tmp_path, monkeypatch):
     """Of TensorFlow before 1.2: compressed. All its tensors go through TensorFlow."""
     src, original = kinds.every_type(str(tmp_path)), read_index
-    monkeypatch.setattr("graph_masker.copying.read_index", lambda prefix: None if prefix == src else original(prefix))
+    monkeypatch.setattr(
+        "graph_masker.files.copying.read_index", lambda prefix: None if prefix == src else original(prefix)
+    )
     fold_checkpoint(src, str(tmp_path / "folded"))
     monkeypatch.undo()
     _check_folded(src, str(tmp_path / "folded"))
@@ -139,7 +141,7 @@ def test_a_kernel_that_does_not_copy(kind, tmp_path, monkeypatch):
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(os, "sendfile", refuse)
-    monkeypatch.setattr("graph_masker.copying._BUFFER", 7)
+    monkeypatch.setattr("graph_masker.files.copying._BUFFER", 7)
     fold_checkpoint(src, str(tmp_path / "read" / "folded"))
     assert hashes(str(tmp_path / "sent")) == hashes(str(tmp_path / "read"))
 

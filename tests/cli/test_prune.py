@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graph_masker.graph_files import ConstantsReader, read_graph_def
+from graph_masker.files.graphs import ConstantsReader, read_graph_def
 from graph_masker.schedule import kept_entries
 from tests.cli.running import run
 from tests.oneshot.nets import write_model

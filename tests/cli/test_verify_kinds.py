@@ -10,9 +10,9 @@ import tensorflow.compat.v1 as tf
 
 from fixtures.kinds import write_every_kind
 from graph_masker import SourceError, UsageError, VerificationError, fold_checkpoint, verify_model
-from graph_masker.execution import agree, executed, read_inputs
-from graph_masker.graph_files import read_graph
-from graph_masker.source import find_source
+from graph_masker.files.graphs import read_graph
+from graph_masker.files.source import find_source
+from graph_masker.verification.execution import agree, executed, read_inputs
 from tests.helpers.folders import rewritten
 
 RUNNABLE = ("ckpt", "saved", "frozen.pb", "frozen.pbtxt")

@@ -11,9 +11,9 @@ import tensorflow.compat.v1 as tf
 from fixtures.estimators import batches, estimator_spec, plain_model_fn, read_all, run_config, saver_before_gradients
 from graph_masker import auto_mask, fold_checkpoint
 from graph_masker.errors import SourceError
+from graph_masker.files.source import CheckpointReader
 from graph_masker.masks import find_masks
 from graph_masker.schedule import kept_entries
-from graph_masker.source import CheckpointReader
 from graph_masker.spec import PruningSpec
 from tests.helpers.bits import assert_same_bits, differences
 

@@ -6,9 +6,9 @@ import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all, run_config
 from graph_masker import PlanError, PruningSpec, SourceError, auto_mask_estimator, fold_checkpoint
-from graph_masker.bundle import read_index
+from graph_masker.files.bundle import read_index
+from graph_masker.files.source import CheckpointReader
 from graph_masker.schedule import kept_entries
-from graph_masker.source import CheckpointReader
 from tests.helpers.bits import assert_same_bits
 
 SPEC = PruningSpec(target_sparsity=0.75, begin_step=2, end_step=8, frequency=3)

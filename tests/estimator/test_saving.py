@@ -8,8 +8,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all
-from graph_masker import DestinationError, saving
-from graph_masker.saving import save_safely
+from graph_masker import DestinationError
+from graph_masker.saving import guarding
+from graph_masker.saving.guarding import save_safely
 from tests.helpers.running import initialize
 
 
@@ -64,7 +65,7 @@ def _names_of(prefix: str) -> List[str]:
 @pytest.mark.parametrize("links", [True, False])
 def test_the_latest_has_a_second_name_while_it_is_replaced(tmp_path: Any, monkeypatch: Any, links: bool):
     if not links:
-        monkeypatch.setattr(saving.os, "link", _no_links)
+        monkeypatch.setattr(guarding.os, "link", _no_links)
     saved = _Saved(tmp_path)
     for step in (1, np.int64(2)):
         saved.save(step)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from graph_masker import files
+from graph_masker.files import writing
 
 
 def lose_a_bit(monkeypatch: Any, ending: str) -> None:
     """Flips the first bit of every file with this ending once it has been flushed."""
-    original = files.sync
+    original = writing.sync
 
     def lossy(path: str) -> None:
         original(path)
@@ -17,4 +17,4 @@ def lose_a_bit(monkeypatch: Any, ending: str) -> None:
                 stream.seek(0)
                 stream.write(bytes([first ^ 1]))
 
-    monkeypatch.setattr(files, "sync", lossy)
+    monkeypatch.setattr(writing, "sync", lossy)

@@ -7,9 +7,9 @@ import tensorflow.compat.v1 as tf
 
 from fixtures.kinds import KINDS, Written, write_every_kind
 from graph_masker import PlanError, SourceError, inspect_model
-from graph_masker.graph_files import ConstantsReader, read_graph, view_of
+from graph_masker.files.graphs import ConstantsReader, read_graph, view_of
+from graph_masker.files.source import find_source
 from graph_masker.inspection import mask_zeros, plan_view, tensors_of
-from graph_masker.source import find_source
 from rewriters import DEFAULT_RULES
 from tests.helpers.running import initialize, single_threaded
 

@@ -18,7 +18,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all
-from graph_masker import DestinationError, SourceError, files, fold_checkpoint
+from graph_masker import DestinationError, SourceError, fold_checkpoint
+from graph_masker.files import writing
 from graph_masker.plan import PLAN_FILE
 from tests.helpers.bits import assert_same_bits
 from tests.kill.harness import ROOT, Kill, check_directory, environment, hashes
@@ -216,7 +217,7 @@ def test_a_text_file_stays_as_it_was(tmp_path: Any):
         if content is not None:
             path.write_text(content)
         with _limited(3), pytest.raises(DestinationError, match=r"plan\.json: cannot be written: File too large"):
-            files.write_text(str(path), "longer than that")
+            writing.write_text(str(path), "longer than that")
         assert os.listdir(str(tmp_path)) == ([] if content is None else ["plan.json"])
     assert path.read_text() == "before"
 

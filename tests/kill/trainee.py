@@ -22,8 +22,9 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.lib.io import file_io
 from tensorflow.python.training import checkpoint_management
 
-from graph_masker import files, saving
 from graph_masker.cli import commands
+from graph_masker.files import writing
+from graph_masker.saving import guarding
 from tests.kill.models import STEPS, Reset, train
 
 # Places where a child can be made to wait. In the order in which a step and a checkpoint pass them.
@@ -251,7 +252,7 @@ def _train(request: Request) -> None:
     _patch(points)
     _wait_in_update(points)
     if request.unsafe:
-        saving._keep_latest = lambda *_: None
+        guarding._keep_latest = lambda *_: None
     tf.logging.set_verbosity(tf.logging.ERROR)
     hooks = [_Hook(points), *([Reset(request.reset)] if request.reset else [])]
     listeners = [_Listener(points, request)]
@@ -266,7 +267,7 @@ def _write(request: Request) -> None:
         points.saving += 1
         return "naming"
 
-    for owner, name in ((os, "rename"), (os, "mkdir"), (files, "_exchange")):
+    for owner, name in ((os, "rename"), (os, "mkdir"), (writing, "_exchange")):
         points.around(owner, name, naming, lambda *_, **__: "")
     sys.stdout = sys.stderr
     _say("writing")

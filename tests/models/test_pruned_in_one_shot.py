@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from benchmarks.engine.nets import net_named
 from graph_masker import PruningSpec, mask_graph, prune_model
-from graph_masker.graph_files import ConstantsReader, read_graph_def
+from graph_masker.files.graphs import ConstantsReader, read_graph_def
 from tests.helpers.running import initialize, op_by_op
 
 IMAGES = [1, 96, 96, 3]

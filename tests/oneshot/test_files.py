@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.estimators import read_all
 from graph_masker import PruningSpec, prune_model
-from graph_masker.graph_files import ConstantsReader, read_graph_def
+from graph_masker.files.graphs import ConstantsReader, read_graph_def
 from tests.helpers.bits import assert_same_bits, differences, flip_last_bit
 from tests.helpers.folders import files_of
 from tests.oneshot.nets import KINDS, masked_live, run_frozen, write_model

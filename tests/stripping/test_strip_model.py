@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from fixtures.estimators import SPEC, batches, plain_model_fn, run_config
 from fixtures.kinds import write_every_kind
 from graph_masker import DestinationError, SourceError, VerificationError, auto_mask, strip_model
-from graph_masker.graph_files import read_graph_def, read_saved_model
+from graph_masker.files.graphs import read_graph_def, read_saved_model
 from tests.helpers.bits import assert_same_bits, differences
 from tests.helpers.folders import files_of
 from tests.helpers.losing import lose_a_bit

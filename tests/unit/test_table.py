@@ -8,8 +8,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from hypothesis import given, settings
 
-from graph_masker import table
-from graph_masker.bundle import read_index, slices_of, write_index
+from graph_masker.files import table
+from graph_masker.files.bundle import read_index, slices_of, write_index
 from tests.checkpoint import kinds
 
 

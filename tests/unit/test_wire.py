@@ -6,7 +6,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from graph_masker.errors import SourceError
-from graph_masker.wire import edited
+from graph_masker.files.wire import edited
 
 
 def _graph_def() -> Any:

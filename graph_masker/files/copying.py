@@ -36,10 +36,10 @@ from typing import (
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from graph_masker import files
-from graph_masker.bundle import Tensor, data_path, index_of, read_index, slices_of, write_index
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.source import CheckpointReader, bytes_of, damaged, reason
+from graph_masker.files import writing
+from graph_masker.files.bundle import Tensor, data_path, index_of, read_index, slices_of, write_index
+from graph_masker.files.source import CheckpointReader, bytes_of, damaged, reason
 
 # Of what is computed at once: each needs its mask, too.
 _BATCH_BYTES = 16 * 2**20
@@ -156,7 +156,7 @@ class _Copy:
             with open(path, "wb", buffering=0) as out:
                 for batch, piece in _ahead(self._computed, _batches(segments)):
                     self._append(batch, piece, shard, out)
-            flushes.append(background.submit(files.sync, path))
+            flushes.append(background.submit(writing.sync, path))
         if self._index is not None:
             # Those of tensors in parts have no bytes: they say which parts there are.
             kept = {key for key, tensor in self._index.tensors.items() if tensor.name in self._kept}

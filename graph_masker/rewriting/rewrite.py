@@ -3,18 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from graph_masker import files, tf_compat
-from graph_masker.copying import Addition, Changes, Progress, copy_checkpoint
-from graph_masker.destination import check_checkpoint_destination
-from graph_masker.effects import is_write
+from graph_masker import tf_compat
 from graph_masker.engine import UPDATE
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.graph_files import read_meta_graph
+from graph_masker.files import writing
+from graph_masker.files.copying import Addition, Changes, Progress, copy_checkpoint
+from graph_masker.files.destination import check_checkpoint_destination
+from graph_masker.files.graphs import read_meta_graph
+from graph_masker.files.source import CheckpointReader, Kind, Source, find_source
 from graph_masker.inspection import plan_view
-from graph_masker.metagraph import MaskedMetaGraph, imported, mask_meta_graph
-from graph_masker.metasavers import weight_keys
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.source import CheckpointReader, Kind, Source, find_source
+from graph_masker.rewriting.metagraph import MaskedMetaGraph, imported, mask_meta_graph
+from graph_masker.rewriting.metasavers import weight_keys
+from graph_masker.sites.effects import is_write
 from graph_masker.spec import PruningSpec
 from graph_masker.verify import verify_view
 from graph_masker.view import GraphView, threshold_of
@@ -193,7 +194,7 @@ def _added(reader: CheckpointReader, masked: MaskedMetaGraph) -> Dict[str, Addit
 
 def _write_graph(path: str, masked: MaskedMetaGraph, rules: Sequence[Rule]) -> None:
     """Writes the graph, rereads it, and finds in it every weight that was masked, with its mask."""
-    files.write_checked(path, masked.definition.SerializeToString(deterministic=True))
+    writing.write_checked(path, masked.definition.SerializeToString(deterministic=True))
     view = tf_compat.view_of_meta_graph(read_meta_graph(path))
     plan = plan_view(view, masked.plan.spec, rules)
     found = {(site.variable, site.mask) for site in plan.sites if site.masked}

@@ -9,8 +9,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
-from graph_masker.graph_checks import first_fault
-from graph_masker.source import CheckpointReader, Kind, Source
+from graph_masker.files.checks import first_fault
+from graph_masker.files.source import CheckpointReader, Kind, Source
 from graph_masker.view import VARIABLE_OPS, GraphView
 
 _TEXT = ".pbtxt"

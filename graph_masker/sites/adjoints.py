@@ -10,7 +10,7 @@ Nothing is guessed: an op of the right type that does not fit is an op that coul
 from collections import Counter
 from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from graph_masker.effects import is_write
+from graph_masker.sites.effects import is_write
 from graph_masker.view import PLAIN_READS, Edge, GraphView, OpName, TensorRef, variable_behind
 from rewriters import WeightRule
 

@@ -2,7 +2,7 @@
 
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
-from graph_masker.effects import Kind, Kinds
+from graph_masker.sites.effects import Kind, Kinds
 from graph_masker.view import GraphView, OpName, TensorRef
 from rewriters import ReadRule
 

@@ -6,9 +6,13 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from graph_masker import tf_compat
-from graph_masker.comparison import compare, lines, tensors_with_masks
 from graph_masker.errors import UsageError, VerificationError
-from graph_masker.execution import (
+from graph_masker.files.graphs import Reader, read_graph, view_of
+from graph_masker.files.source import Source, find_source
+from graph_masker.inspection import plan_view, tensors_of
+from graph_masker.plan import MaskPlan, Site
+from graph_masker.verification.comparison import compare, lines, tensors_with_masks
+from graph_masker.verification.execution import (
     Execution,
     Values,
     agree,
@@ -18,10 +22,6 @@ from graph_masker.execution import (
     read_inputs,
     tensor_name,
 )
-from graph_masker.graph_files import Reader, read_graph, view_of
-from graph_masker.inspection import plan_view, tensors_of
-from graph_masker.plan import MaskPlan, Site
-from graph_masker.source import Source, find_source
 from graph_masker.verify import is_regularized, verify_view
 from graph_masker.view import GraphView, threshold_of
 from rewriters import DEFAULT_RULES, Rule

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.bits import same_bits
 from graph_masker.errors import SourceError, UsageError
-from graph_masker.source import Kind, Source, one_line
+from graph_masker.files.source import Kind, Source, one_line
 
 _SEED = 0
 _UNKNOWN_SIZE = 2

@@ -9,13 +9,13 @@ Pure: it reads a `GraphView` and returns data. Names of masks and the choice wha
 from dataclasses import dataclass
 from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Set, Tuple
 
-from graph_masker.adjoints import Matches, match_consumers
-from graph_masker.axes import Axes, output_axes
-from graph_masker.effects import Effects, Kind, Kinds, ignores_value
-from graph_masker.functions import Functions, weight_inputs
-from graph_masker.gradients import GradientSum, Unmatched, gradient_sums
-from graph_masker.origins import Origin, Origins, Stop
-from graph_masker.readers import Readers, Refusal, readers_of
+from graph_masker.sites.adjoints import Matches, match_consumers
+from graph_masker.sites.axes import Axes, output_axes
+from graph_masker.sites.effects import Effects, Kind, Kinds, ignores_value
+from graph_masker.sites.functions import Functions, weight_inputs
+from graph_masker.sites.gradients import GradientSum, Unmatched, gradient_sums
+from graph_masker.sites.origins import Origin, Origins, Stop
+from graph_masker.sites.readers import Readers, Refusal, readers_of
 from graph_masker.view import FROZEN_WEIGHT, Edge, GraphView, MaskRecord, OpName, TensorRef
 from rewriters import ReadRule, Rule, WeightRule
 

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from typing import Callable, Collection, Iterator, List
 
-from graph_masker import files
 from graph_masker.errors import DestinationError
-from graph_masker.source import Source
+from graph_masker.files import writing
+from graph_masker.files.source import Source
 
 _CHECKPOINT_FILE = re.compile(r"checkpoint|.+\.(index|meta|data-\d{5}-of-\d{5})", re.DOTALL)
 _DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
@@ -83,11 +83,11 @@ def publishing(dst: str) -> Iterator[str]:
         DestinationError: it cannot be written. OSErrors raised inside count.
     """
     try:
-        with files.staging_directory(dst) as staged:
+        with writing.staging_directory(dst) as staged:
             # What is read again is known by its ending.
             new = os.path.join(staged, "new" + os.path.splitext(dst)[1])
             yield new
-            files.move_into_place(new, dst, os.path.join(staged, files.OLD))
+            writing.move_into_place(new, dst, os.path.join(staged, writing.OLD))
     except OSError as error:
         raise DestinationError(f"{dst}: cannot be written: {error.strerror or error}") from error
 
@@ -110,8 +110,8 @@ def publishing_saved_model(folder: str, dst: str, written: Collection[str]) -> I
         yield new
         for at, _, names in os.walk(new):
             for name in names:
-                files.sync(os.path.join(at, name))
-            files.sync(at)
+                writing.sync(os.path.join(at, name))
+            writing.sync(at)
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,11 @@ class CheckpointDestination:
             DestinationError: the files cannot be written, or their names have been taken. OSErrors raised inside count.
         """
         try:
-            with files.staging_directory(self.dst) as staged:
+            with writing.staging_directory(self.dst) as staged:
                 new = os.path.join(staged, "new")
                 os.mkdir(new)
                 yield os.path.join(new, os.path.basename(self.prefix))
-                self._publish(new, os.path.join(staged, files.OLD))
+                self._publish(new, os.path.join(staged, writing.OLD))
         except OSError as error:
             raise DestinationError(f"{self.dst}: cannot be written: {error.strerror}") from error
 
@@ -152,10 +152,10 @@ class CheckpointDestination:
         with open(os.path.join(new, "checkpoint"), "w", encoding="utf-8") as stream:
             stream.write(f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')
         for item in os.listdir(new):
-            files.sync(os.path.join(new, item))
-        files.sync(new)
+            writing.sync(os.path.join(new, item))
+        writing.sync(new)
         if self.is_directory:
-            files.move_into_place(new, self.dst, old)
+            writing.move_into_place(new, self.dst, old)
             return
         # A state file that is there belongs to other checkpoints; it is left as it is.
         if os.path.lexists(os.path.join(os.path.dirname(self.prefix), "checkpoint")):
@@ -173,9 +173,9 @@ class CheckpointDestination:
             os.mkdir(old)
         try:
             for item in sorted(taken, key=_moment, reverse=True):
-                files.move_into_place(os.path.join(folder, item), os.path.join(old, item))
+                writing.move_into_place(os.path.join(folder, item), os.path.join(old, item))
             for item in sorted(os.listdir(new), key=_moment):
-                files.move_into_place(os.path.join(new, item), os.path.join(folder, item))
+                writing.move_into_place(os.path.join(new, item), os.path.join(folder, item))
         except OSError:
             for item in sorted(taken, key=_moment):
                 if os.path.lexists(os.path.join(old, item)):
@@ -229,7 +229,7 @@ def check_checkpoint_destination(source: Source, dst: str, overwrite: bool) -> C
     # Data without an index is what a killed run has left, of this command or of TensorFlow.
     taken = [item[len(name) :] for item in _files_of(dst) if not _DATA.search(item)]
     # A graph without an index may be somebody's own, but where a killed run has left its folder, too.
-    if taken == [".meta"] and files.has_leftovers(dst):
+    if taken == [".meta"] and writing.has_leftovers(dst):
         taken = []
     for suffix in taken or [".index"]:
         check_destination(source.prefix + suffix, dst + suffix, overwrite, os.path.isfile)

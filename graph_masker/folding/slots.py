@@ -4,7 +4,7 @@ import re
 from typing import Any, FrozenSet, Iterator, Optional, Set
 
 from graph_masker import tf_compat
-from graph_masker.source import CheckpointReader
+from graph_masker.files.source import CheckpointReader
 from graph_masker.view import GraphView, OpName, variable_behind, whole_name
 
 # Ops by which optimizers write a variable read its slots as variables, too.

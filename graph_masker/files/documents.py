@@ -3,8 +3,8 @@
 import os
 from typing import Callable, Sequence
 
-from graph_masker import files
 from graph_masker.errors import DestinationError
+from graph_masker.files import writing
 
 
 def check_destination(
@@ -40,7 +40,7 @@ def write(path: str, content: bytes) -> None:
     Raises:
         DestinationError: the file cannot be written.
     """
-    files.write_bytes(path, content)
+    writing.write_bytes(path, content)
     with open(path, "rb") as stream:
         if stream.read() != content:
             raise DestinationError(f"{path}: reread, it is not what was written; try again, or another place")

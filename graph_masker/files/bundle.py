@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from graph_masker.table import read_table, write_table
+from graph_masker.files.table import read_table, write_table
 from graph_masker.tf_compat.bundles import BundleEntryProto, BundleHeaderProto, DecodeError
 
 _WHOLE = -1

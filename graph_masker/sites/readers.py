@@ -2,7 +2,7 @@
 
 from typing import Callable, Dict, FrozenSet, List, NamedTuple, Tuple
 
-from graph_masker.effects import Effect, Effects, ignores_value
+from graph_masker.sites.effects import Effect, Effects, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import ReadRule
 

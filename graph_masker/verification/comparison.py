@@ -8,10 +8,10 @@ import numpy as np
 from graph_masker import tf_compat
 from graph_masker.bits import same_bits
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.graph_files import ConstantsReader, Reader, view_of
+from graph_masker.files.graphs import ConstantsReader, Reader, view_of
+from graph_masker.files.source import Kind, Source
 from graph_masker.inspection import tensors_of
 from graph_masker.masks import find_masks
-from graph_masker.source import Kind, Source
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ of the masked weight contribute, multiplied that by the mask, and only then adde
 
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Tuple
 
-from graph_masker.adjoints import Matches, autodiff_scope, trained_by
-from graph_masker.effects import Effect, Effects, Kind, Kinds, ignores_value
+from graph_masker.sites.adjoints import Matches, autodiff_scope, trained_by
+from graph_masker.sites.effects import Effect, Effects, Kind, Kinds, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import ReadRule
 

@@ -14,9 +14,10 @@ from typing import Any, Callable, Optional
 
 import tensorflow.compat.v1 as tf
 
-from graph_masker import files, tf_compat
+from graph_masker import tf_compat
 from graph_masker.errors import DestinationError
-from graph_masker.source import reason
+from graph_masker.files import writing
+from graph_masker.files.source import reason
 
 # Before the last component of a prefix. The step stays at its end, where tools look for it.
 _KEPT = "kept-"
@@ -78,7 +79,7 @@ def _keep_latest(prefix: str, latest_filename: Optional[str]) -> None:
     if os.path.isfile(prefix + ".meta"):
         _link(prefix + ".meta", kept + ".meta")
     shutil.copyfile(prefix + ".index", kept + ".index")
-    files.sync(kept + ".index")
+    writing.sync(kept + ".index")
     others = [
         (path, time)
         for path, time in zip(state.all_model_checkpoint_paths, _times(state))
@@ -89,7 +90,7 @@ def _keep_latest(prefix: str, latest_filename: Optional[str]) -> None:
         state.all_model_checkpoint_paths.append(_relative(path, folder))
         state.all_model_checkpoint_timestamps.append(time)
     state.model_checkpoint_path = _relative(kept, folder)
-    files.write_text(os.path.join(folder, latest_filename or "checkpoint"), str(state))
+    writing.write_text(os.path.join(folder, latest_filename or "checkpoint"), str(state))
 
 
 def _times(state: Any) -> Any:

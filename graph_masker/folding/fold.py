@@ -6,14 +6,14 @@ from typing import AbstractSet, Dict, List, Optional, Tuple
 import numpy as np
 
 from graph_masker import tf_compat
-from graph_masker.copying import Changes, Progress, copy_checkpoint
-from graph_masker.destination import check_checkpoint_destination
 from graph_masker.errors import SourceError
-from graph_masker.folded_graph import write_folded_graph
-from graph_masker.graph_files import read_meta_graph
+from graph_masker.files.copying import Changes, Progress, copy_checkpoint
+from graph_masker.files.destination import check_checkpoint_destination
+from graph_masker.files.graphs import read_meta_graph
+from graph_masker.files.source import CheckpointReader, Kind, find_source
+from graph_masker.folding.graph import write_folded_graph
+from graph_masker.folding.slots import optimizer_keys
 from graph_masker.masks import MaskNames, find_masks
-from graph_masker.slots import optimizer_keys
-from graph_masker.source import CheckpointReader, Kind, find_source
 
 # Entries.
 _PIECE = 2**16

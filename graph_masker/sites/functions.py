@@ -5,8 +5,8 @@ A body is a graph of its own. What it reads of a weight comes in through an argu
 
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
-from graph_masker.effects import Kind, Kinds
-from graph_masker.origins import Origins
+from graph_masker.sites.effects import Kind, Kinds
+from graph_masker.sites.origins import Origins
 from graph_masker.view import Call, Edge, GraphView, OpName, variable_behind
 from rewriters import ReadRule, WeightRule
 

@@ -7,9 +7,9 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.masker import Masker
-from graph_masker.savers import include_state, tolerate_dense
-from graph_masker.saving import save_safely
-from graph_masker.starts import Starts
+from graph_masker.saving.guarding import save_safely
+from graph_masker.saving.savers import include_state, tolerate_dense
+from graph_masker.saving.starts import Starts
 
 
 class Restoring(tf_compat.RestoreWatcher):

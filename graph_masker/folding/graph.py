@@ -2,8 +2,8 @@
 
 from typing import AbstractSet, Any, Optional
 
-from graph_masker import files
 from graph_masker.errors import SourceError
+from graph_masker.files import writing
 from graph_masker.unmasking import unmask_meta_graph, without_saved
 
 
@@ -31,5 +31,5 @@ def write_folded_graph(
         original = without_saved(unmask_meta_graph(meta_graph, source or path), slots)
     except SourceError as error:
         return str(error)
-    files.write_checked(path, original.SerializeToString(deterministic=True))
+    writing.write_checked(path, original.SerializeToString(deterministic=True))
     return None

@@ -16,10 +16,10 @@ from graph_masker.attaching import hang_update, initialize_with_weights
 from graph_masker.claims import claim
 from graph_masker.engine import NEVER
 from graph_masker.errors import SourceError
+from graph_masker.files.source import one_line
 from graph_masker.masker import Masker
-from graph_masker.metasavers import State, extend_savers
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
-from graph_masker.source import one_line
+from graph_masker.rewriting.metasavers import State, extend_savers
 from graph_masker.spec import PruningSpec
 from graph_masker.tf_compat import SavedVariable
 from graph_masker.trainers import Hook, hooks_of, trains
