@@ -15,7 +15,7 @@ from graph_masker.sites.effects import Effects, Kind, Kinds, ignores_value
 from graph_masker.sites.functions import Functions, weight_inputs
 from graph_masker.sites.gradients import GradientSum, Unmatched, gradient_sums
 from graph_masker.sites.origins import Origin, Origins, Stop
-from graph_masker.sites.readers import Readers, Refusal, readers_of
+from graph_masker.sites.readers import HANDLE_CARRIERS, Readers, Refusal, readers_of
 from graph_masker.view import FROZEN_WEIGHT, Edge, GraphView, MaskRecord, OpName, TensorRef
 from rewriters import ReadRule, Rule, WeightRule
 
@@ -226,6 +226,9 @@ class _Finder:
             raise Refusal("", f"its type {dtype} is not a real floating-point type")
         kind = _STORAGE.get(self._view.nodes[variable].op_type, "ref")
         pairs = self._consumers[variable]
+        for edge, rule in pairs:
+            if self._view.nodes[edge.op].op_type == rule.op_type and _takes_handle(self._view, edge):
+                raise Refusal(edge.op, f"{rule.op_type} '{edge.op}' takes its handle, and a mask needs its value")
         readers = readers_of(self._view, effects, self._read_rules, variable, kind, self._keeps_handle)
         shown = [op for op in readers.gathers if TensorRef(op).name in self._outputs]
         if shown:
@@ -299,6 +302,14 @@ class _Finder:
             if not ignores_value(op_type):
                 return Unmasked(variable, edge.op, f"no rule masks what {op_type} '{edge.op}' reads")
         return Unmasked(variable, "", "nothing in this graph reads it")
+
+
+def _takes_handle(view: GraphView, edge: Edge) -> bool:
+    """Tells whether an op gets a resource variable itself, and reads it in whatever way it likes."""
+    op = edge.tensor.op
+    while view.nodes[op].op_type in HANDLE_CARRIERS:
+        op = view.nodes[op].inputs[0].op
+    return view.nodes[op].op_type == "VarHandleOp"
 
 
 def _value_edges(view: GraphView, variable: OpName) -> List[Edge]:

@@ -7,7 +7,8 @@ from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import ReadRule
 
 _HANDLE_READS = frozenset({"ReadVariableOp"})
-_CARRIERS = frozenset({"Enter", "Switch", "Identity"})
+# By which a handle gets to what reads it.
+HANDLE_CARRIERS = frozenset({"Enter", "Switch", "Identity"})
 _REF_CARRIERS = frozenset({"RefEnter", "RefSwitch", "RefIdentity"})
 _CONTROL_FLOW = frozenset({"Enter", "Switch", "RefEnter", "RefSwitch"})
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
@@ -118,7 +119,7 @@ class _Sorter:
         """Follows a variable's handle or buffer to the ops that read its value."""
         for edge in self._view.edges_from(carrier.op, carrier.output):
             node = self._view.nodes[edge.op]
-            if node.op_type in (_CARRIERS if is_handle else _REF_CARRIERS):
+            if node.op_type in (HANDLE_CARRIERS if is_handle else _REF_CARRIERS):
                 for output in {edge.tensor for edge in self._view.edges_from(edge.op)}:
                     self.from_variable(output, is_handle, inside or node.op_type in _CONTROL_FLOW)
             elif node.op_type in _HANDLE_READS or (node.op_type == "Identity" and not is_handle):

@@ -10,6 +10,7 @@ from tensorflow.contrib import slim
 from graph_masker.masker import Masker, plan_graph
 from graph_masker.plan import MaskPlan
 from graph_masker.spec import PruningSpec
+from rewriters import DEFAULT_RULES, WeightRule
 from tests.helpers.graphs import snapshot
 from tests.helpers.running import initialize, single_threaded, variables_by_name
 
@@ -210,6 +211,27 @@ def test_what_is_left_dense_has_its_reason(kind: str, case: str):
         plan = plan_graph(graph, SPEC, [build()])
     assert [site.variable for site in plan.sites] == ["layer/kernel"]
     assert reason in skips_of(plan)["v"]
+
+
+GATHERS = tuple(WeightRule(op, (0,), "embedding", data_input=1) for op in ("GatherV2", "ResourceGather"))
+
+
+@KINDS
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_a_rule_for_what_takes_a_handle_leaves_the_weight_dense(kind: str, is_tied: bool):
+    with tf.Graph().as_default() as graph, scope(kind):
+        table = kernel(5, 3, name="v")
+        rows = tf.nn.embedding_lookup(table, [1, 2]) @ kernel(3, 3)
+        output = tf.matmul(rows, table, transpose_b=True) if is_tied else rows
+        masker = Masker(graph, SPEC, (*DEFAULT_RULES, *GATHERS))
+        masker.mask([output], strict=True)
+    if kind == "ref":
+        assert set(masker.masks) == {"v", "layer/kernel"}
+    else:
+        assert set(masker.masks) == {"layer/kernel"}
+        assert skips_of(masker.plan) == {
+            "v": "ResourceGather 'embedding_lookup' takes its handle, and a mask needs its value"
+        }
 
 
 @KINDS
