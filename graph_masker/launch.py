@@ -58,9 +58,9 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
     except GraphMaskerError:
         raise
     except BaseException:
-        summary.finish()
+        summary.finish(succeeded=False)
         raise
-    summary.finish()
+    summary.finish(succeeded)
     if succeeded and not summary.has_masked:
         sys.exit(2)
     if stop is not None:

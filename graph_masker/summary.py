@@ -78,8 +78,11 @@ class Summary:
             "the same, such as an Estimator's model, is masked"
         )
 
-    def finish(self) -> None:
-        """Says what is still to be said at the end of the program; in children that it has forked, nothing."""
+    def finish(self, succeeded: bool) -> None:
+        """Keeps what is still to be kept at the end of the program; says what is missing, unless the program has failed.
+
+        In children that it has forked it does nothing.
+        """
         if os.getpid() != self._process:
             return
         self._keep_awaited()
@@ -88,11 +91,14 @@ class Summary:
             if plan.sites and not any(_weights(plan) <= _weights(kept) for kept in self._all_kept()):
                 if summaries:
                     self._keep(plan, summaries[0])
-                else:
+                elif succeeded:
                     self._say(
                         f"no {PLAN_FILE} was written, because {self._program} wrote no checkpoint or summary of the "
                         f"graph that trained '{plan.sites[0].variable}'; what Keras saves holds the pruned weights"
                     )
+        # A program that has failed has said why. It may not have come to its model.
+        if not succeeded:
+            return
         if not self.has_masked:
             self._say(self.nothing_masked())
         elif not any(plan.sites for plan in self._shown):

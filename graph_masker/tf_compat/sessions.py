@@ -71,7 +71,12 @@ def around_savers(before: Callable[[], None]) -> Iterator[None]:
 
 def watch_runs(graph: Any, before_run: Callable[[Any], None]) -> None:
     """Tells, from now on, of every session of a graph that is about to run. It stays so, whatever else is left."""
+    install_run_watcher()
     vars(graph)[_WATCHER] = before_run
+
+
+def install_run_watcher() -> None:
+    """Makes `watch_runs` see runs; what `around_sessions` tells, if opened after this, it tells before."""
     original = session_lib.BaseSession._extend_graph
     if hasattr(original, _MARK):
         return

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,8 @@ def test_it_says_what_is_masked_and_leaves_the_plan_beside_the_checkpoints(road)
         assert result.stderr.count("2 sites, 364 entries") == 1
         assert "a bias or scale" in result.stderr
         assert "graph-masker:" not in result.stderr
+        # Nor a warning in TensorFlow's log.
+        assert "graph_masker:" not in result.stderr
     plan = read_plan(road["model"] / PLAN_FILE)
     assert {site.variable for site in plan.sites} == set(KERNELS)
     assert plan.spec == SPEC
@@ -184,13 +187,25 @@ NOTHING = [
 
 @pytest.mark.parametrize("body, reason", NOTHING, ids=["idle", "eager", "scalars"])
 def test_nothing_masked_is_one_line_and_exit_code_2_where_the_program_succeeds(tmp_path, body, reason):
-    for ending, code in (("", 2), ("\nsys.exit(0)", 2), ("\nsys.exit(7)", 7)):
+    for ending in ("", "\nsys.exit(0)"):
         (tmp_path / "own.py").write_text(session_script(body + ending))
         result = run("run", *OPTIONS, "--", tmp_path / "own.py")
-        assert result.returncode == code, result.stderr
+        assert result.returncode == 2, result.stderr
         lines = [line for line in result.stderr.splitlines() if "nothing was masked" in line]
-        assert lines == [line for line in lines if f"running {tmp_path}/own.py" in line and reason in line]
-        assert len(lines) == 1
+        assert len(lines) == 1 and f"running {tmp_path}/own.py" in lines[0] and reason in lines[0]
+
+
+@pytest.mark.parametrize(
+    "ending, code, last",
+    [("sys.exit(7)", 7, ""), ("sys.exit('own words')", 1, "own words"), ("raise ValueError(3)", 1, "ValueError: 3")],
+)
+def test_a_program_that_fails_has_the_last_word(tmp_path, ending, code, last):
+    """What was not masked is not the point of it."""
+    (tmp_path / "own.py").write_text(session_script(ending))
+    result = run("run", *OPTIONS, "--", tmp_path / "own.py")
+    assert (result.returncode, result.stdout) == (code, "")
+    assert result.stderr.endswith(last + "\n" if last else "")
+    assert "graph-masker: " not in result.stderr
 
 
 def test_an_eager_program_is_told_at_once(tmp_path):
@@ -295,12 +310,34 @@ threading.Thread(target=train).start()
     assert len(read_plan(tmp_path / PLAN_FILE).sites) == 2
 
 
-def test_a_pattern_that_matches_nothing_fails_before_training(tmp_path):
+@pytest.mark.parametrize("patterns", [["--exclude", "head"], ["--include", "conv", "--include", "head"]])
+def test_a_pattern_that_matches_nothing_fails_before_training(tmp_path, patterns):
     body = TRAINING + "print('trained')"
     (tmp_path / "own.py").write_text(session_script(body))
-    result = run("run", *OPTIONS, "--exclude", "head", "--", tmp_path / "own.py")
+    result = run("run", *OPTIONS, *patterns, "--", tmp_path / "own.py")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.splitlines()[-1].startswith("graph-masker: exclude: 'head' matches none of the 2 weights")
+    lines = [line for line in result.stderr.splitlines() if re.search("graph.masker", line)]
+    assert len(lines) == 1 and lines[0] == result.stderr.splitlines()[-1]
+    assert lines[0].startswith(f"graph-masker: {patterns[0][2:]}: 'head' matches none of the 2 weights")
+
+
+def test_updates_that_are_missing_are_told_and_no_others(tmp_path):
+    """The graph is masked when its session first runs it: before it is looked at for updates that are missing."""
+    body = """
+value, step = loss(), tf.train.get_or_create_global_step()
+conv, dense = ([item for item in tf.trainable_variables() if item.name.startswith(name)] for name in ("conv", "dense"))
+first, second = optimizer().minimize(value, var_list=conv), optimizer().minimize(value, step, var_list=dense)
+both = tf.group(first, second)
+session = tf.Session()
+session.run(tf.global_variables_initializer())
+for _ in range(40):
+    session.run(RUN)
+"""
+    for ops, warns in (("both", False), ("[first, second]", True)):
+        (tmp_path / "own.py").write_text(session_script(body.replace("RUN", ops)))
+        result = run("run", *OPTIONS, "--", tmp_path / "own.py")
+        assert result.returncode == 0, result.stderr
+        assert ("its masks are not updated" in result.stderr, "updates no masks" in result.stderr) == (warns, False)
 
 
 def test_an_estimator_with_nothing_to_mask_beside_a_model_that_has(tmp_path):
