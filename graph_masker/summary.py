@@ -79,7 +79,7 @@ class Summary:
         )
 
     def finish(self, succeeded: bool) -> None:
-        """Keeps what is still to be kept at the end of the program; says what is missing, unless the program has failed.
+        """Keeps what is still to be kept at the end of the program; says what is missing, unless it has failed.
 
         In children that it has forked it does nothing.
         """
