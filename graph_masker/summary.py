@@ -4,8 +4,11 @@ import os
 import sys
 from typing import Any, Dict, FrozenSet, List, Set, Tuple
 
+import tensorflow.compat.v1 as tf
+
 from graph_masker.errors import PlanError
 from graph_masker.files import writing
+from graph_masker.files.source import is_readable
 from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.plan_changes import plan_changes
 from graph_masker.report import console, sites_table, skips_table
@@ -103,6 +106,15 @@ class Summary:
             self._say(self.nothing_masked())
         elif not any(plan.sites for plan in self._shown):
             self._say(f"{self._program} trained none of the graphs that were masked, so that no mask was updated")
+
+    def full_disk(self) -> None:
+        """Says that the disk is full, and from where training can go on; in children, nothing."""
+        if os.getpid() != self._process:
+            return
+        found = [tf.train.latest_checkpoint(path) for path in sorted({*self._estimators, *self._kept, *self._awaited})]
+        complete = [prefix for prefix in found if prefix is not None and is_readable(prefix)]
+        last = f"the last complete checkpoint is {', '.join(complete)}" if complete else "there is no checkpoint yet"
+        self._say(f"the disk is full; {last}. Free some space and run the same again")
 
     def nothing_masked(self) -> str:
         """Returns why nothing was masked."""

@@ -1,8 +1,10 @@
 """Sees what becomes of graphs: sessions that run them, and Keras models that are trained and saved."""
 
 import contextlib
+import errno
 import functools
 import gc
+import os
 from typing import Any, Callable, Iterator, List
 
 import tensorflow.compat.v1 as tf
@@ -121,6 +123,16 @@ def around_eager(enabled: Callable[[], None]) -> Iterator[None]:
 
     with replaced(ops, "enable_eager_execution_internal", enabling):
         yield
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Tells whether an error, of Python or of TensorFlow, says that a disk has no space left."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # That memory is exhausted is an error of the same type.
+    return isinstance(error, tf.errors.ResourceExhaustedError) and any(
+        os.strerror(number) in str(error.message) for number in (errno.ENOSPC, errno.EDQUOT)
+    )
 
 
 def is_local(session: Any) -> bool:

@@ -79,8 +79,9 @@ def test_it_says_what_is_masked_and_leaves_the_plan_beside_the_checkpoints(road)
         assert result.stderr.count("2 sites, 364 entries") == 1
         assert "a bias or scale" in result.stderr
         assert "graph-masker:" not in result.stderr
-        # Nor a warning in TensorFlow's log.
-        assert "graph_masker:" not in result.stderr
+        # A line for each update, and no warning in TensorFlow's log.
+        lines = [line for line in result.stderr.splitlines() if "graph_masker:" in line]
+        assert lines and all(line.startswith("graph_masker: step ") for line in lines)
     plan = read_plan(road["model"] / PLAN_FILE)
     assert {site.variable for site in plan.sites} == set(KERNELS)
     assert plan.spec == SPEC
@@ -381,6 +382,31 @@ def test_a_saver_that_makes_the_directory_itself_leaves_a_plan_there(tmp_path):
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "model" / PLAN_FILE).is_file()
     assert "no graph_masker_plan.json was written" not in result.stderr
+
+
+SAVES = f"{TRAINING}\ntf.train.Saver().save(session, sys.argv[1])\n"
+RAISES = "raise tf.errors.ResourceExhaustedError(None, None, {!r})"
+# Whether a checkpoint was saved, the exit code, whether the disk is the reason.
+ENDINGS = {
+    "space": (SAVES + RAISES.format("/any/graph.pbtxt.tmp; No space left on device"), True, 1, True),
+    "memory": (SAVES + RAISES.format("OOM when allocating tensor with shape[9]"), True, 1, False),
+    "caught": ("try: raise OSError(28, 'No space left on device')\nexcept OSError: sys.exit(5)", False, 5, True),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_program_that_a_full_disk_ends(tmp_path, ending):
+    """Wherever it was: exit code and traceback are its own, and the last line says from where training can go on."""
+    text, is_saved, code, is_told = ENDINGS[ending]
+    path = tmp_path / "model" / "model.ckpt"
+    path.parent.mkdir()
+    (tmp_path / "own.py").write_text(session_script(text))
+    result = run("run", *OPTIONS, "--", tmp_path / "own.py", path)
+    assert result.returncode == code, result.stderr
+    last = f"the last complete checkpoint is {path}" if is_saved else "there is no checkpoint yet"
+    told = f"graph-masker: the disk is full; {last}. Free some space and run the same again"
+    assert (result.stderr.splitlines()[-1] == told) == is_told == ("the disk is full" in result.stderr)
+    assert ("Traceback" in result.stderr) == is_saved
 
 
 def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):
