@@ -62,7 +62,7 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
         _tell_full_disk(error, summary)
         raise
     summary.finish(succeeded)
-    if succeeded and not summary.has_masked:
+    if succeeded and not summary.has_masked and not summary.is_trained:
         sys.exit(2)
     if stop is not None:
         _tell_full_disk(stop, summary)
@@ -101,7 +101,8 @@ def _mask_all(spec: PruningSpec, summary: Summary) -> Masking:
     tf_compat.wrap_estimators(
         lambda model_fn: (
             model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=summary.planned, required=False)
-        )
+        ),
+        summary.made_estimator,
     )
     masking = Masking(spec, DEFAULT_RULES, summary.planned, required=False, on_checkpoint=summary.used_checkpoint)
     stack = contextlib.ExitStack()

@@ -23,11 +23,12 @@ class Summary:
 
     Attributes:
         has_masked: whether any graph was masked.
+        is_trained: whether nothing was left to do for an Estimator that an earlier run has masked; known at the end.
     """
 
     def __init__(self, program: str) -> None:
         """Args: name of the program, to be named in messages."""
-        self.has_masked = False
+        self.has_masked = self.is_trained = False
         self._program = program
         self._process = os.getpid()
         self._shown: List[MaskPlan] = []
@@ -35,6 +36,7 @@ class Summary:
         self._kept: Dict[str, List[MaskPlan]] = {}
         self._compared: Set[str] = set()
         self._estimators: Set[str] = set()
+        self._made: Set[str] = set()
         # Plans of graphs that are being saved to directories which are not there yet.
         self._awaited: Dict[str, MaskPlan] = {}
         self._writers: List[str] = []
@@ -53,6 +55,10 @@ class Summary:
             console(stderr=True).print(sites_table(plan), skips_table(plan))
         if directory is not None and config.is_chief:
             self._keep(plan, directory)
+
+    def made_estimator(self, directory: str) -> None:
+        """Called with the directory of every Estimator that is made; it may never build a graph."""
+        self._made.add(_directory(directory))
 
     def used_checkpoint(self, plan: MaskPlan, action: str, path: str) -> None:
         """Called before a graph that trains is saved ("save") or restored ("restore"), with its plan and a prefix."""
@@ -102,7 +108,11 @@ class Summary:
         # A program that has failed has said why. It may not have come to its model.
         if not succeeded:
             return
-        if not self.has_masked:
+        earlier = sorted(path for path in self._made if os.path.isfile(os.path.join(path, PLAN_FILE)))
+        self.is_trained = not self._shown and bool(earlier)
+        if not self.has_masked and self.is_trained:
+            self._say(f"{self._program} trained nothing: what is masked in {earlier[0]} an earlier run has trained")
+        elif not self.has_masked:
             self._say(self.nothing_masked())
         elif not any(plan.sites for plan in self._shown):
             self._say(f"{self._program} trained none of the graphs that were masked, so that no mask was updated")
