@@ -68,9 +68,20 @@ structures = st.one_of(
 )
 
 
-@examples(250)
+@examples(60)
 @given(st.data())
 def test_equals_the_engine(data: Any) -> None:
+    _equals_the_engine(data)
+
+
+@pytest.mark.slow
+@examples(250)
+@given(st.data())
+def test_equals_the_engine_more_often(data: Any) -> None:
+    _equals_the_engine(data)
+
+
+def _equals_the_engine(data: Any) -> None:
     structure, dtype = data.draw(structures), data.draw(st.sampled_from(DTYPES))
     signed = structure != Channel("l2") and data.draw(st.booleans())
     axes = () if structure == Element() else data.draw(st.sampled_from(AXES[:2]))
