@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from tests.cli.running import GRAPH_MASKER, PYTHON, environment, run
+from tests.helpers.turns import representatives
 
 RUN = ["run", "--sparsity", "0.5", "--begin-step", "0", "--end-step", "9", "--"]
 
@@ -132,7 +133,11 @@ def _text_of(script):
     return textwrap.dedent(script).lstrip("\n")
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+# Ends by way of a number, of a text, of errors, of click's own, which the command line has for itself, of a signal.
+QUICK = [*(name for name in SCRIPTS if not name.startswith("end")), "end2", "end3", "end8", "end11", "end12"]
+
+
+@pytest.mark.parametrize("name", representatives(sorted(SCRIPTS), QUICK))
 def test_a_script(tmp_path, name):
     folder, elsewhere = tmp_path / "scripts", tmp_path / "data"
     folder.mkdir()
@@ -211,7 +216,10 @@ finally:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number",
+    representatives([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1], [signal.SIGINT, signal.SIGTERM]),
+)
 def test_a_signal(tmp_path, number):
     (tmp_path / "own.py").write_text(TRAINS + WAITING)
     found = []
