@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.estimators import read_all
 from graph_masker.plan import PLAN_FILE, MaskPlan
+from tests.cli.running import run
 from tests.helpers.bits import assert_same_bits
 from tests.kill.harness import PATIENCE, ROOT, check_directory, environment, latest_step
 from tests.kill.models import SAVE_STEPS, SPEC, STEPS
@@ -19,12 +20,12 @@ from tests.kill.models import SAVE_STEPS, SPEC, STEPS
 _SCRIPT = os.path.join(ROOT, "tests", "kill", "script.py")
 
 
-def _start(folder: Any, model_dir: str, stderr: Any = subprocess.DEVNULL) -> Any:
+def _start(folder: Any, model_dir: str) -> Any:
     spec = folder / "spec.json"
     spec.write_text(json.dumps(SPEC.to_dict()))
     code = "from graph_masker.cli import main; main()"
     command = [sys.executable, "-c", code, "run", "--spec", str(spec), "--", _SCRIPT, model_dir]
-    return subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr)
+    return subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _await(process: Any, path: str) -> None:
@@ -58,17 +59,18 @@ def test_killed_and_run_again(tmp_path: Any, seed: int):
 def test_run_again_when_it_has_trained_to_its_end(tmp_path: Any):
     """As after a kill between the last checkpoint and the end: there is nothing left to do, and that is no failure."""
     model_dir = str(tmp_path / "model")
-    assert _start(tmp_path, model_dir).wait(PATIENCE) == 0
+    command = ["run", "--target-sparsity", "0.8", "--begin-step", "2", "--end-step", "21", "--", _SCRIPT, model_dir]
+    first = run(*command, cwd=ROOT)
+    assert first.returncode == 0, first.stderr
     values = read_all(model_dir)
-    again = _start(tmp_path, model_dir, stderr=subprocess.PIPE)
-    _, errors = again.communicate(timeout=PATIENCE)
+    again = run(*command, cwd=ROOT)
     assert again.returncode == 0
-    told = f"script.py trained nothing: what is masked in {model_dir} an earlier run has trained"
-    assert errors.decode().splitlines()[-1].endswith(told)
+    told = f"graph-masker: {_SCRIPT} trained nothing: what is masked in {model_dir} an earlier run has trained"
+    assert again.stderr.splitlines()[-1] == told
     assert_same_bits(read_all(model_dir), values)
     # The control: without the plan of that run, nothing tells of masks.
     os.unlink(os.path.join(model_dir, PLAN_FILE))
-    assert _start(tmp_path, model_dir).wait(PATIENCE) == 2
+    assert run(*command, cwd=ROOT).returncode == 2
 
 
 @pytest.mark.slow
