@@ -116,7 +116,9 @@ class Masking:
 
     @property
     def update_op(self) -> Any:
-        """The scheduled update, which the train op runs; None before there is one."""
+        """The scheduled update, which the train op runs; None before there is one. Fetched with it, it runs once."""
+        for item in self._followed():
+            self._complete(item.masker.graph)
         found = self.maskers
         return found[0].update_op if found else None
 
