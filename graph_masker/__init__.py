@@ -16,7 +16,7 @@ _HOMES = {
     "auto_mask_estimator": "estimator",
     "masking": "session",
     "plan_graph": "masker",
-    "mask_graph": "masker",
+    "mask_graph": "built",
     "Masker": "masker",
     "verify_masked": "verify",
     "inspect_model": "inspection",

@@ -36,11 +36,11 @@ def initialize_with_weights(masker: Masker, seen: int = 0) -> None:
         masker: of the graph.
         seen: number of the last op that a session may have run.
     """
-    shared = [variable.initializer for variable in masker.shared_state]
+    shared = [tf_compat.initializer_of(variable) for variable in masker.shared_state]
     wanted: Dict[Any, Dict[Any, None]] = {}
     for item in masker.masked_variables:
-        own = [variable.initializer for variable in masker.state_of(item)]
-        for op in tf_compat.waiting_for(item.weight.initializer):
+        own = [tf_compat.initializer_of(variable) for variable in masker.state_of(item)]
+        for op in tf_compat.waiting_for(tf_compat.initializer_of(item.weight)):
             if op.type == "NoOp" and tf_compat.number_of(op) > seen:
                 wanted.setdefault(op, {}).update(dict.fromkeys([*own, *shared]))
     for op, initializers in wanted.items():

@@ -11,7 +11,7 @@ import sys
 import threading
 import types
 from importlib.machinery import SourceFileLoader
-from typing import Any, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 from graph_masker import tf_compat
 from graph_masker.errors import GraphMaskerError, UsageError
@@ -57,14 +57,28 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
             masking.finish()
     except GraphMaskerError:
         raise
-    except BaseException:
-        summary.finish()
+    except BaseException as error:
+        summary.finish(succeeded=False)
+        _tell_full_disk(error, summary)
         raise
-    summary.finish()
-    if succeeded and not summary.has_masked:
+    summary.finish(succeeded)
+    if succeeded and not summary.has_masked and not summary.is_trained:
         sys.exit(2)
     if stop is not None:
+        _tell_full_disk(stop, summary)
         raise stop
+
+
+def _tell_full_disk(error: BaseException, summary: Summary) -> None:
+    """Lets the last line be about a full disk, below the program's own traceback, if that is why the program ends."""
+    seen: List[BaseException] = []
+    cause: Optional[BaseException] = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        if tf_compat.is_full_disk(cause):
+            atexit.register(summary.full_disk)
+            return
+        cause = cause.__cause__ or cause.__context__
 
 
 def _check_target(target: str, as_module: bool) -> None:
@@ -87,7 +101,8 @@ def _mask_all(spec: PruningSpec, summary: Summary) -> Masking:
     tf_compat.wrap_estimators(
         lambda model_fn: (
             model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=summary.planned, required=False)
-        )
+        ),
+        summary.made_estimator,
     )
     masking = Masking(spec, DEFAULT_RULES, summary.planned, required=False, on_checkpoint=summary.used_checkpoint)
     stack = contextlib.ExitStack()

@@ -18,7 +18,6 @@ from graph_masker.sites import Findings, find_sites
 from graph_masker.spec import PruningSpec
 from graph_masker.steps import own_step
 from graph_masker.surgery import MaskedVariable, apply_plan, changes, check_criterion, mask_body
-from graph_masker.trainers import train_ops_of
 from graph_masker.verify import originals_of, verify_masked, verify_view
 from rewriters import DEFAULT_RULES, Rule
 
@@ -51,43 +50,6 @@ def plan_graph(
     view = tf_compat.view_of_graph(graph)
     findings = find_sites(view, rules, _names(outputs or ()), _names(losses or ()), gradient_ops)
     return make_plan(view, findings, spec, rules, strict, trainable_only)
-
-
-def mask_graph(
-    graph: Any,
-    spec: PruningSpec,
-    outputs: Optional[Iterable[Any]] = None,
-    losses: Optional[Iterable[Any]] = None,
-    rules: Sequence[Rule] = DEFAULT_RULES,
-    train_op: Any = None,
-) -> "Masker":
-    """Masks a graph that is built already, its gradients included: one after `minimize`, or an imported MetaGraph.
-
-    Backward ops move to the masked weight, and each gradient is multiplied by the mask where it leaves autodiff, so
-    that training equals that of a graph masked before its gradients were built. Where the graph trains and has a
-    global step, `Masker.update_op` updates the masks on schedule: run it with the train op.
-
-    Args:
-        graph: a `tf.Graph`, not finalized.
-        spec: what to mask, and when.
-        outputs: tensors that the model returns.
-        losses: tensors that it minimizes. With outputs or losses, masking can verify that no path bypasses a mask.
-        rules: what is known of op types.
-        train_op: what the update is to wait for. By default the train ops of the graph's collection, or else the
-            ops that write the masked weights and the global step.
-
-    Raises:
-        PlanError: nothing is to be masked, or gradients cannot be matched with certainty; the graph is as it was.
-        SurgeryError: the graph is finalized, or lacks the collections of its variables.
-    """
-    claim(graph)
-    masker = Masker(graph, spec, rules)
-    masker.mask(outputs or (), losses or (), strict=True)
-    after = [train_op] if train_op is not None else graph.get_collection(tf.GraphKeys.TRAIN_OP)
-    after = after or train_ops_of(graph, [item.weight for item in masker.masked_variables])
-    if after and tf.train.get_global_step(graph) is not None:
-        masker.attach_update(*after)
-    return masker
 
 
 class Masker:

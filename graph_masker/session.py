@@ -116,7 +116,9 @@ class Masking:
 
     @property
     def update_op(self) -> Any:
-        """The scheduled update, which the train op runs; None before there is one."""
+        """The scheduled update, which the train op runs; None before there is one. Fetched with it, it runs once."""
+        for item in self._followed():
+            self._complete(item.masker.graph)
         found = self.maskers
         return found[0].update_op if found else None
 
@@ -158,8 +160,9 @@ class Masking:
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """While open, TensorFlow tells this of what is built and run."""
-        # Before anything is wrapped: what watches savers stays.
+        # Before anything is wrapped: what watches savers and runs stays, and is to see a graph once it is complete.
         tf_compat.install_watchers()
+        tf_compat.install_run_watcher()
         with contextlib.ExitStack() as stack:
             stack.enter_context(tf_compat.around_functions(self._body_masker))
             stack.enter_context(tf_compat.around_gradients(self._watcher))

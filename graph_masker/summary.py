@@ -4,8 +4,11 @@ import os
 import sys
 from typing import Any, Dict, FrozenSet, List, Set, Tuple
 
+import tensorflow.compat.v1 as tf
+
 from graph_masker.errors import PlanError
 from graph_masker.files import writing
+from graph_masker.files.source import is_readable
 from graph_masker.plan import PLAN_FILE, MaskPlan
 from graph_masker.plan_changes import plan_changes
 from graph_masker.report import console, sites_table, skips_table
@@ -20,11 +23,12 @@ class Summary:
 
     Attributes:
         has_masked: whether any graph was masked.
+        is_trained: whether nothing was left to do for an Estimator that an earlier run has masked; known at the end.
     """
 
     def __init__(self, program: str) -> None:
         """Args: name of the program, to be named in messages."""
-        self.has_masked = False
+        self.has_masked = self.is_trained = False
         self._program = program
         self._process = os.getpid()
         self._shown: List[MaskPlan] = []
@@ -32,6 +36,7 @@ class Summary:
         self._kept: Dict[str, List[MaskPlan]] = {}
         self._compared: Set[str] = set()
         self._estimators: Set[str] = set()
+        self._made: Set[str] = set()
         # Plans of graphs that are being saved to directories which are not there yet.
         self._awaited: Dict[str, MaskPlan] = {}
         self._writers: List[str] = []
@@ -50,6 +55,10 @@ class Summary:
             console(stderr=True).print(sites_table(plan), skips_table(plan))
         if directory is not None and config.is_chief:
             self._keep(plan, directory)
+
+    def made_estimator(self, directory: str) -> None:
+        """Called with the directory of every Estimator that is made; it may never build a graph."""
+        self._made.add(_directory(directory))
 
     def used_checkpoint(self, plan: MaskPlan, action: str, path: str) -> None:
         """Called before a graph that trains is saved ("save") or restored ("restore"), with its plan and a prefix."""
@@ -78,8 +87,11 @@ class Summary:
             "the same, such as an Estimator's model, is masked"
         )
 
-    def finish(self) -> None:
-        """Says what is still to be said at the end of the program; in children that it has forked, nothing."""
+    def finish(self, succeeded: bool) -> None:
+        """Keeps what is still to be kept at the end of the program; says what is missing, unless it has failed.
+
+        In children that it has forked it does nothing.
+        """
         if os.getpid() != self._process:
             return
         self._keep_awaited()
@@ -88,15 +100,31 @@ class Summary:
             if plan.sites and not any(_weights(plan) <= _weights(kept) for kept in self._all_kept()):
                 if summaries:
                     self._keep(plan, summaries[0])
-                else:
+                elif succeeded:
                     self._say(
                         f"no {PLAN_FILE} was written, because {self._program} wrote no checkpoint or summary of the "
                         f"graph that trained '{plan.sites[0].variable}'; what Keras saves holds the pruned weights"
                     )
-        if not self.has_masked:
+        # A program that has failed has said why. It may not have come to its model.
+        if not succeeded:
+            return
+        earlier = sorted(path for path in self._made if os.path.isfile(os.path.join(path, PLAN_FILE)))
+        self.is_trained = not self._shown and bool(earlier)
+        if not self.has_masked and self.is_trained:
+            self._say(f"{self._program} trained nothing: what is masked in {earlier[0]} an earlier run has trained")
+        elif not self.has_masked:
             self._say(self.nothing_masked())
         elif not any(plan.sites for plan in self._shown):
             self._say(f"{self._program} trained none of the graphs that were masked, so that no mask was updated")
+
+    def full_disk(self) -> None:
+        """Says that the disk is full, and from where training can go on; in children, nothing."""
+        if os.getpid() != self._process:
+            return
+        found = [tf.train.latest_checkpoint(path) for path in sorted({*self._estimators, *self._kept, *self._awaited})]
+        complete = [prefix for prefix in found if prefix is not None and is_readable(prefix)]
+        last = f"the last complete checkpoint is {', '.join(complete)}" if complete else "there is no checkpoint yet"
+        self._say(f"the disk is full; {last}. Free some space and run the same again")
 
     def nothing_masked(self) -> str:
         """Returns why nothing was masked."""

@@ -132,18 +132,18 @@ def _all_finite(finite: Any, names: Sequence[str]) -> Any:
 
 
 def _log(step: Any, requested: Any, kept: Any, weights: Sequence[Weight]) -> Any:
-    """Returns an op that writes one line: the step, the sparsity requested, and the one reached over all weights."""
-    entries = sum(weight.entries for weight in weights)
-    reached = 1.0 - tf.reduce_sum(tf.cast(kept, tf.float64)) / float(entries)
-    words = ("graph_masker: step", step, "sparsity requested", requested, "reached", reached)
-    return tf.print(*words, "in", len(weights), "weights", output_stream=tf.logging.info)
-
-
-def _tell_skipped(step: Any, skipped: Any, after: Any) -> Any:
-    """Returns an op that says how many gradients added nothing to the sums of criteria, if any; they are counted anew.
+    """Returns an op that writes one line: the step, the sparsity requested, and the one reached over all weights.
 
     It writes to standard error, where TF_CPP_MIN_LOG_LEVEL, which many set, does not hide it.
     """
+    entries = sum(weight.entries for weight in weights)
+    reached = 1.0 - tf.reduce_sum(tf.cast(kept, tf.float64)) / float(entries)
+    words = ("graph_masker: step", step, "sparsity requested", requested, "reached", reached)
+    return tf.print(*words, "in", len(weights), "weights", output_stream=sys.stderr)
+
+
+def _tell_skipped(step: Any, skipped: Any, after: Any) -> Any:
+    """Returns an op that says how many gradients added nothing to the sums of criteria; they are counted anew."""
     with tf.control_dependencies([after]):
         number = skipped.read_value()
     none, some = tf_compat.switch(number, number > 0)

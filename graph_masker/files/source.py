@@ -193,6 +193,15 @@ class CheckpointReader:
                 session.run(values[0].op)
 
 
+def is_readable(prefix: str) -> bool:
+    """Tells whether a prefix is that of a checkpoint whose index can be read."""
+    try:
+        CheckpointReader(prefix)
+    except SourceError:
+        return False
+    return True
+
+
 class _trouble:
     """Turns TensorFlow's errors on reading a checkpoint into one line."""
 

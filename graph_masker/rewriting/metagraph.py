@@ -19,7 +19,8 @@ from graph_masker.errors import SourceError
 from graph_masker.files.source import one_line
 from graph_masker.masker import Masker
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
-from graph_masker.rewriting.metasavers import State, extend_savers
+from graph_masker.rewriting.metasavers import extend_savers
+from graph_masker.saving.wanted import state_of
 from graph_masker.spec import PruningSpec
 from graph_masker.tf_compat import SavedVariable
 from graph_masker.trainers import Hook, hooks_of, trains
@@ -67,7 +68,7 @@ def mask_meta_graph(
     hooks = _attach(masker, path)
     initialize_with_weights(masker)
     definition = _spliced(meta_graph, graph, before)
-    extend_savers(definition, tf_compat.view_of_meta_graph(definition), _state(masker), path)
+    extend_savers(definition, tf_compat.view_of_meta_graph(definition), state_of(masker), path)
     masks = {variable.op.name for variable in masker.masks.values()}
     state = []
     for variable in masker.state_variables:
@@ -115,18 +116,6 @@ def _gradient_ops(plan: MaskPlan) -> FrozenSet[str]:
     for site in plan.sites:
         found.update(gradient.result.partition(":")[0] for gradient in site.gradients)
     return frozenset(found)
-
-
-def _state(masker: Masker) -> State:
-    step = tf.train.get_global_step(masker.graph)
-    return State(
-        {
-            item.site.variable: tuple(tf_compat.saved_variable(variable) for variable in masker.state_of(item))
-            for item in masker.masked_variables
-        },
-        tuple(tf_compat.saved_variable(variable) for variable in masker.shared_state),
-        "" if step is None else step.op.name,
-    )
 
 
 def _spliced(original: Any, graph: Any, before: Any) -> Any:

@@ -6,32 +6,19 @@
 A saver that comes out of a file knows its ops, and no variables, so that it cannot be built anew with more of them.
 """
 
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Set
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
+from graph_masker.saving.wanted import State, missing_state
 from graph_masker.tf_compat import SavedVariable
 from graph_masker.view import GraphView, variable_behind
 
 # The attribute that holds the types of what is saved, in this format of checkpoints and in the first one.
 _TYPES = {"SaveV2": "dtypes", "SaveSlices": "T"}
 _FIRST_TENSOR = 3
-
-
-class State(NamedTuple):
-    """What a graph holds for pruning.
-
-    Attributes:
-        own: mask, threshold and, where a criterion adds something up, its accumulator, by weight.
-        shared: what there is once for all weights.
-        step: name of the global step, empty where there is none.
-    """
-
-    own: Mapping[str, Tuple[SavedVariable, ...]]
-    shared: Tuple[SavedVariable, ...]
-    step: str
 
 
 def weight_keys(meta_graph: Any, view: GraphView, path: str) -> Dict[str, str]:
@@ -174,18 +161,9 @@ class _Nodes:
 
 def _extend(nodes: _Nodes, saver: Any, state: State) -> None:
     saves = nodes.saves_of(saver)
-    held = {name for save in saves for name in save.variables}
-    counts = not state.step or state.step in held
-    shared = list(state.shared) if counts else []
-    for save in sorted(saves, key=lambda save: state.step not in save.variables):
-        wanted = [item for name in save.variables for item in state.own.get(name, ())[: None if counts else 2]]
-        if wanted:
-            wanted, shared = [*wanted, *shared], []
-        missing = [item for item in dict.fromkeys(wanted) if item.name not in held]
-        held.update(item.name for item in missing)
-        if missing:
-            _save_more(nodes, save.node, missing)
-            _restore_more(nodes, saver, save.node.device, missing)
+    for number, missing in missing_state([save.variables for save in saves], state):
+        _save_more(nodes, saves[number].node, missing)
+        _restore_more(nodes, saver, saves[number].node.device, missing)
 
 
 def _save_more(nodes: _Nodes, save: Any, items: Sequence[SavedVariable]) -> None:

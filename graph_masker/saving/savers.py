@@ -1,6 +1,6 @@
 """Makes every saver of a model hold the pruning state, and restore checkpoints that were written without it."""
 
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Set
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -54,25 +54,12 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
             if not state:
                 return original(sess, save_path)
             reader = CheckpointReader(str(save_path))
-            held = set(reader.names())
-            keys = _keys(masker, state, asked, held)
-            unused = {name for name in held if name.endswith("mask") and threshold_of(name) in held}
-            unused -= {*state, *keys.values()}
-            if unused:
-                tf.logging.warning(
-                    "graph_masker: %s holds %s, which this graph does not apply: those weights are dense here",
-                    save_path,
-                    summary_of(sorted(unused)),
-                )
+            keys = keys_of_state(masker, state, asked, reader)
             if all(keys.get(name) == asked[name] for name in state):
                 return original(sess, save_path)
-            absent = sorted(set(state) - set(keys))
-            if absent:
-                masks = {item.mask.op.name for item in masker.masked_variables}
-                start = "masks start at one" if masks & set(absent) else "that starts as in a new run"
-                tf.logging.warning("graph_masker: %s holds no %s; %s", save_path, summary_of(absent), start)
             _load_dense(sess, saver, reader, set(state))
-            _load_state(sess, masker.graph, reader, state, keys)
+            for name, value in values_of_state(sess, masker.graph, reader, state, keys):
+                tf_compat.load_variable(sess, state[name], value)
             return None
 
         return restore
@@ -82,6 +69,35 @@ def tolerate_dense(saver: Any, masker: Masker) -> None:
 
 def _op_names(variables: Sequence[Any]) -> Set[str]:
     return {variable.op.name for variable in variables if getattr(variable, "op", None) is not None}
+
+
+def keys_of_state(
+    masker: Masker, state: Mapping[str, Any], asked: Mapping[str, str], reader: CheckpointReader
+) -> Dict[str, str]:
+    """Returns the keys of pruning state in a checkpoint, and logs a warning of what either side lacks.
+
+    Args:
+        masker: of the graph.
+        state: variables of pruning state, by name.
+        asked: the key under which each is asked for.
+        reader: of the checkpoint.
+    """
+    held = set(reader.names())
+    keys = _keys(masker, state, asked, held)
+    unused = {name for name in held if name.endswith("mask") and threshold_of(name) in held}
+    unused -= {*state, *keys.values()}
+    if unused:
+        tf.logging.warning(
+            "graph_masker: %s holds %s, which this graph does not apply: those weights are dense here",
+            reader.prefix,
+            summary_of(sorted(unused)),
+        )
+    absent = sorted(set(state) - set(keys))
+    if absent:
+        masks = {item.mask.op.name for item in masker.masked_variables}
+        start = "masks start at one" if masks & set(absent) else "that starts as in a new run"
+        tf.logging.warning("graph_masker: %s holds no %s; %s", reader.prefix, summary_of(absent), start)
+    return keys
 
 
 def _keys(masker: Masker, state: Mapping[str, Any], asked: Mapping[str, str], held: Set[str]) -> Dict[str, str]:
@@ -141,13 +157,25 @@ def _value(reader: CheckpointReader, key: str, variable: Any) -> Any:
     return reader.part(key, part) if part else reader.tensor(key)
 
 
-def _load_state(
+def values_of_state(
     sess: Any, graph: Any, reader: CheckpointReader, state: Mapping[str, Any], keys: Mapping[str, str]
-) -> None:
+) -> Iterator[Tuple[str, Any]]:
+    """Yields names and values of pruning state: those of a checkpoint, or what it starts from where there is none.
+
+    Args:
+        sess: a session of the graph.
+        graph: of the variables.
+        reader: of the checkpoint.
+        state: variables, by name.
+        keys: of those that the checkpoint holds, by name.
+
+    Raises:
+        SourceError: a value in the checkpoint has another shape.
+    """
     for name, variable in state.items():
         if name not in keys:
             # Not its initializer's value: a warm start may have changed that.
-            tf_compat.load_variable(sess, variable, sess.run(tf_compat.first_value(graph, variable)))
+            yield name, sess.run(tf_compat.first_value(graph, variable))
             continue
         value = _value(reader, keys[name], variable)
         if list(value.shape) != variable.shape.as_list():
@@ -155,7 +183,7 @@ def _load_state(
                 f"{reader.prefix}: expected '{keys[name]}' of shape {variable.shape.as_list()}, "
                 f"found {list(value.shape)}"
             )
-        tf_compat.load_variable(sess, variable, value)
+        yield name, value
 
 
 def summary_of(names: Sequence[str]) -> str:

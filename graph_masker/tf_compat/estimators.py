@@ -15,13 +15,17 @@ def replace_method(instance: Any, name: str, make: Callable[[Callable[..., Any]]
     setattr(instance, name, types.MethodType(lambda _, *args, **kwargs: replacement(*args, **kwargs), instance))
 
 
-def wrap_estimators(wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """From now on every Estimator of this process, of whatever subclass, gets `wrap(model_fn)` for its model_fn."""
+def wrap_estimators(wrap: Callable[[Callable[..., Any]], Callable[..., Any]], made: Callable[[str], None]) -> None:
+    """From now on every Estimator of this process, of whatever subclass, gets `wrap(model_fn)` for its model_fn.
+
+    `made` is called with the directory of each.
+    """
     original = estimator_lib.Estimator.__init__
 
     @functools.wraps(original)
     def init(self: Any, model_fn: Any, *args: Any, **kwargs: Any) -> None:
         original(self, wrap(model_fn), *args, **kwargs)
+        made(str(self.model_dir))
 
     estimator_lib.Estimator.__init__ = init
 

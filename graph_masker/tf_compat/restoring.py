@@ -6,7 +6,7 @@ made here to TensorFlow's own functions stay; they do nothing to a graph that no
 
 import contextlib
 import functools
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set
 
 import tensorflow.compat.v1 as tf
 from tensorflow.python.framework import tensor_util
@@ -28,6 +28,9 @@ class RestoreWatcher:
 
     def saver_made(self, saver: Any) -> None:
         """Called with every saver, once it is made."""
+
+    def saver_used(self, saver: Any) -> None:
+        """Called with every saver that is about to save or restore; what this makes of its methods is what runs."""
 
     @contextlib.contextmanager
     def starting(self, prefix: str, assignments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -53,8 +56,8 @@ def watch_restoring(graph: Any, watcher: RestoreWatcher) -> None:
     vars(graph).setdefault(_WATCHERS, []).append(watcher)
 
 
-def _watchers() -> List[RestoreWatcher]:
-    return list(vars(tf.get_default_graph()).get(_WATCHERS, ()))
+def _watchers(graph: Any = None) -> List[RestoreWatcher]:
+    return list(vars(graph or tf.get_default_graph()).get(_WATCHERS, ()))
 
 
 def install_watchers() -> None:
@@ -85,6 +88,21 @@ def install_watchers() -> None:
                 assignment_map = stack.enter_context(watcher.starting(prefix, assignment_map))
             start(ckpt_dir_or_file, assignment_map)
 
+    def watched_use(original: Callable[..., Any]) -> Callable[..., Any]:
+        name = original.__name__
+
+        @functools.wraps(original)
+        def use(self: Any, sess: Any, *args: Any, **kwargs: Any) -> Any:
+            has_own = name in vars(self)
+            for watcher in _watchers(getattr(sess, "graph", None)):
+                watcher.saver_used(self)
+            if not has_own and name in vars(self):
+                return getattr(self, name)(sess, *args, **kwargs)
+            return original(self, sess, *args, **kwargs)
+
+        return use
+
+    tf.train.Saver.save, tf.train.Saver.restore = watched_use(tf.train.Saver.save), watched_use(tf.train.Saver.restore)
     setattr(watched_start, _MARK, True)
     tf.train.Saver.__init__, tf.train.Saver.build = watched_init, watched_build
     checkpoint_utils._init_from_checkpoint = watched_start

@@ -114,3 +114,8 @@ def saver_prefix(saver: Any, save_path: str, step: Optional[int]) -> str:
     if step is None:
         return save_path
     return f"{save_path}-{step:08d}" if saver._pad_step_number else f"{save_path}-{step}"
+
+
+def saver_ops(saver: Any) -> Tuple[str, str]:
+    """Returns the names of the op by which a built saver restores, and of the tensor that it gives a prefix to."""
+    return str(saver.saver_def.restore_op_name), str(saver.saver_def.filename_tensor_name)

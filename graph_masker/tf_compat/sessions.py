@@ -1,8 +1,10 @@
 """Sees what becomes of graphs: sessions that run them, and Keras models that are trained and saved."""
 
 import contextlib
+import errno
 import functools
 import gc
+import os
 from typing import Any, Callable, Iterator, List
 
 import tensorflow.compat.v1 as tf
@@ -71,7 +73,12 @@ def around_savers(before: Callable[[], None]) -> Iterator[None]:
 
 def watch_runs(graph: Any, before_run: Callable[[Any], None]) -> None:
     """Tells, from now on, of every session of a graph that is about to run. It stays so, whatever else is left."""
+    install_run_watcher()
     vars(graph)[_WATCHER] = before_run
+
+
+def install_run_watcher() -> None:
+    """Makes `watch_runs` see runs; what `around_sessions` tells, if opened after this, it tells before."""
     original = session_lib.BaseSession._extend_graph
     if hasattr(original, _MARK):
         return
@@ -116,6 +123,16 @@ def around_eager(enabled: Callable[[], None]) -> Iterator[None]:
 
     with replaced(ops, "enable_eager_execution_internal", enabling):
         yield
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Tells whether an error, of Python or of TensorFlow, says that a disk has no space left."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # That memory is exhausted is an error of the same type.
+    return isinstance(error, tf.errors.ResourceExhaustedError) and any(
+        os.strerror(number) in str(error.message) for number in (errno.ENOSPC, errno.EDQUOT)
+    )
 
 
 def is_local(session: Any) -> bool:

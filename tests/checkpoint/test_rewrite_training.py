@@ -13,6 +13,7 @@ from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.steps import OWN_STEP
 from tests.helpers.bits import assert_same_bits, differences, flip_last_bit
 from tests.helpers.running import single_threaded
+from tests.helpers.turns import in_turns, representatives
 from tests.oracle.nets import NETS, PLAIN_NETS
 from tests.oracle.training import (
     SPEC,
@@ -24,7 +25,6 @@ from tests.oracle.training import (
 )
 
 ALL = {**NETS, **PLAIN_NETS}
-KINDS = pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
 STEPS = 4
 
 
@@ -44,9 +44,9 @@ def _values(prefix, graph_of):
             return session.run(variables)
 
 
-@KINDS
-@pytest.mark.parametrize("name", ALL)
-def test_its_own_graph_trains_as_the_masked_model_does(name, use_resource, tmp_path):
+@pytest.mark.parametrize("name, kind", in_turns(ALL, ("ref", "resource")))
+def test_its_own_graph_trains_as_the_masked_model_does(name, kind, tmp_path):
+    use_resource = kind == "resource"
     dense, masked = _rewritten(ALL[name], tmp_path, use_resource=use_resource)
     expected = train_auto_masked(ALL[name], SPEC, _values(dense, dense), use_resource)
     found = train_from_files(ALL[name], masked)
@@ -58,7 +58,7 @@ def test_its_own_graph_trains_as_the_masked_model_does(name, use_resource, tmp_p
     assert_same_bits(_values(f"{masked}-trained", masked), last)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", representatives(NETS, list(NETS)[::2]))
 def test_contribs_hand_masked_model_restores_it_and_trains_alike(name, tmp_path):
     _, masked = _rewritten(NETS[name], tmp_path, NETS[name].spec)
     expected = train_hand_masked(NETS[name], NETS[name].spec, prefix=masked)

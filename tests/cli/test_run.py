@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,9 @@ def test_it_says_what_is_masked_and_leaves_the_plan_beside_the_checkpoints(road)
         assert result.stderr.count("2 sites, 364 entries") == 1
         assert "a bias or scale" in result.stderr
         assert "graph-masker:" not in result.stderr
+        # A line for each update, and no warning in TensorFlow's log.
+        lines = [line for line in result.stderr.splitlines() if "graph_masker:" in line]
+        assert lines and all(line.startswith("graph_masker: step ") for line in lines)
     plan = read_plan(road["model"] / PLAN_FILE)
     assert {site.variable for site in plan.sites} == set(KERNELS)
     assert plan.spec == SPEC
@@ -184,13 +188,25 @@ NOTHING = [
 
 @pytest.mark.parametrize("body, reason", NOTHING, ids=["idle", "eager", "scalars"])
 def test_nothing_masked_is_one_line_and_exit_code_2_where_the_program_succeeds(tmp_path, body, reason):
-    for ending, code in (("", 2), ("\nsys.exit(0)", 2), ("\nsys.exit(7)", 7)):
+    for ending in ("", "\nsys.exit(0)"):
         (tmp_path / "own.py").write_text(session_script(body + ending))
         result = run("run", *OPTIONS, "--", tmp_path / "own.py")
-        assert result.returncode == code, result.stderr
+        assert result.returncode == 2, result.stderr
         lines = [line for line in result.stderr.splitlines() if "nothing was masked" in line]
-        assert lines == [line for line in lines if f"running {tmp_path}/own.py" in line and reason in line]
-        assert len(lines) == 1
+        assert len(lines) == 1 and f"running {tmp_path}/own.py" in lines[0] and reason in lines[0]
+
+
+@pytest.mark.parametrize(
+    "ending, code, last",
+    [("sys.exit(7)", 7, ""), ("sys.exit('own words')", 1, "own words"), ("raise ValueError(3)", 1, "ValueError: 3")],
+)
+def test_a_program_that_fails_has_the_last_word(tmp_path, ending, code, last):
+    """What was not masked is not the point of it."""
+    (tmp_path / "own.py").write_text(session_script(ending))
+    result = run("run", *OPTIONS, "--", tmp_path / "own.py")
+    assert (result.returncode, result.stdout) == (code, "")
+    assert result.stderr.endswith(last + "\n" if last else "")
+    assert "graph-masker: " not in result.stderr
 
 
 def test_an_eager_program_is_told_at_once(tmp_path):
@@ -295,12 +311,34 @@ threading.Thread(target=train).start()
     assert len(read_plan(tmp_path / PLAN_FILE).sites) == 2
 
 
-def test_a_pattern_that_matches_nothing_fails_before_training(tmp_path):
+@pytest.mark.parametrize("patterns", [["--exclude", "head"], ["--include", "conv", "--include", "head"]])
+def test_a_pattern_that_matches_nothing_fails_before_training(tmp_path, patterns):
     body = TRAINING + "print('trained')"
     (tmp_path / "own.py").write_text(session_script(body))
-    result = run("run", *OPTIONS, "--exclude", "head", "--", tmp_path / "own.py")
+    result = run("run", *OPTIONS, *patterns, "--", tmp_path / "own.py")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.splitlines()[-1].startswith("graph-masker: exclude: 'head' matches none of the 2 weights")
+    lines = [line for line in result.stderr.splitlines() if re.search("graph.masker", line)]
+    assert len(lines) == 1 and lines[0] == result.stderr.splitlines()[-1]
+    assert lines[0].startswith(f"graph-masker: {patterns[0][2:]}: 'head' matches none of the 2 weights")
+
+
+def test_updates_that_are_missing_are_told_and_no_others(tmp_path):
+    """The graph is masked when its session first runs it: before it is looked at for updates that are missing."""
+    body = """
+value, step = loss(), tf.train.get_or_create_global_step()
+conv, dense = ([item for item in tf.trainable_variables() if item.name.startswith(name)] for name in ("conv", "dense"))
+first, second = optimizer().minimize(value, var_list=conv), optimizer().minimize(value, step, var_list=dense)
+both = tf.group(first, second)
+session = tf.Session()
+session.run(tf.global_variables_initializer())
+for _ in range(40):
+    session.run(RUN)
+"""
+    for ops, warns in (("both", False), ("[first, second]", True)):
+        (tmp_path / "own.py").write_text(session_script(body.replace("RUN", ops)))
+        result = run("run", *OPTIONS, "--", tmp_path / "own.py")
+        assert result.returncode == 0, result.stderr
+        assert ("its masks are not updated" in result.stderr, "updates no masks" in result.stderr) == (warns, False)
 
 
 def test_an_estimator_with_nothing_to_mask_beside_a_model_that_has(tmp_path):
@@ -344,6 +382,31 @@ def test_a_saver_that_makes_the_directory_itself_leaves_a_plan_there(tmp_path):
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "model" / PLAN_FILE).is_file()
     assert "no graph_masker_plan.json was written" not in result.stderr
+
+
+SAVES = f"{TRAINING}\ntf.train.Saver().save(session, sys.argv[1])\n"
+RAISES = "raise tf.errors.ResourceExhaustedError(None, None, {!r})"
+# Whether a checkpoint was saved, the exit code, whether the disk is the reason.
+ENDINGS = {
+    "space": (SAVES + RAISES.format("/any/graph.pbtxt.tmp; No space left on device"), True, 1, True),
+    "memory": (SAVES + RAISES.format("OOM when allocating tensor with shape[9]"), True, 1, False),
+    "caught": ("try: raise OSError(28, 'No space left on device')\nexcept OSError: sys.exit(5)", False, 5, True),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_program_that_a_full_disk_ends(tmp_path, ending):
+    """Wherever it was: exit code and traceback are its own, and the last line says from where training can go on."""
+    text, is_saved, code, is_told = ENDINGS[ending]
+    path = tmp_path / "model" / "model.ckpt"
+    path.parent.mkdir()
+    (tmp_path / "own.py").write_text(session_script(text))
+    result = run("run", *OPTIONS, "--", tmp_path / "own.py", path)
+    assert result.returncode == code, result.stderr
+    last = f"the last complete checkpoint is {path}" if is_saved else "there is no checkpoint yet"
+    told = f"graph-masker: the disk is full; {last}. Free some space and run the same again"
+    assert (result.stderr.splitlines()[-1] == told) == is_told == ("the disk is full" in result.stderr)
+    assert ("Traceback" in result.stderr) == is_saved
 
 
 def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):

@@ -7,8 +7,8 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from graph_masker import mask_graph
 from graph_masker.estimator import auto_mask
-from graph_masker.masker import mask_graph
 from graph_masker.spec import PruningSpec
 from tests.helpers.running import initialize, single_threaded, variables_by_name
 

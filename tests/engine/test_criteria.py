@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from graph_masker import mask_graph
 from graph_masker.errors import PlanError, SurgeryError
 from graph_masker.estimator import auto_mask
-from graph_masker.masker import mask_graph
 from graph_masker.schedule import update_steps
 from graph_masker.spec import PruningSpec, Rule
 from tests.engine.nets import CONV, DENSE, WAYS, WEIGHTS, Net, Values, descent, mask_of, record, threshold_of, training

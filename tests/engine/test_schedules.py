@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from graph_masker import mask_graph, plan_graph
 from graph_masker.errors import PlanError
-from graph_masker.masker import mask_graph, plan_graph
 from graph_masker.plan import MaskPlan
 from graph_masker.schedule import kept_entries, update_steps, weight_sparsity_at
 from graph_masker.spec import Block, Channel, PruningSpec, Rule

@@ -132,23 +132,23 @@ tf.estimator.Estimator(auto_mask(plain_model_fn, SPEC), sys.argv[1], run_config(
 """
 
 
-def _lines(folder: Any, level: str) -> Any:
-    """Trains in a process of its own and returns what pruning wrote to its C++ log."""
+def _lines(folder: Any) -> Any:
+    """Trains in a process of its own and returns what its updates wrote to standard error."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder)],
         cwd=root,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": level},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         check=True,
         text=True,
     )
-    return [line.partition("] ")[2] for line in done.stderr.splitlines() if "graph_masker: step" in line]
+    return [line for line in done.stderr.splitlines() if "graph_masker: step" in line]
 
 
-def test_one_line_per_update_where_information_is_shown(tmp_path: Any):
-    lines = _lines(tmp_path / "shown", "0")
+def test_one_line_per_update_whatever_tensorflow_is_told_to_log(tmp_path: Any):
+    lines = _lines(tmp_path)
     pattern = re.compile(r"graph_masker: step (\d+) sparsity requested ([\d.]+) reached ([\d.]+) in 2 weights")
     found = [pattern.fullmatch(line) for line in lines]
     assert all(found), lines
@@ -157,4 +157,3 @@ def test_one_line_per_update_where_information_is_shown(tmp_path: Any):
         assert float(match.group(2)) == pytest.approx(sparsity_at(SPEC, step), abs=1e-6)
         assert float(match.group(3)) == pytest.approx(reached(step), abs=1e-6)
     assert float(found[-1].group(3)) == 0.75
-    assert _lines(tmp_path / "hidden", "1") == []

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import tensorflow.compat.v1 as tf
 
+from graph_masker import mask_graph
 from graph_masker.errors import PlanError
-from graph_masker.masker import mask_graph
 from graph_masker.schedule import kept_entries
 from graph_masker.spec import PruningSpec
 from tests.engine.nets import BATCH, CONV, DENSE, Net, after_gradients, batch_of, mask_of, training

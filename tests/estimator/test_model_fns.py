@@ -156,6 +156,7 @@ ALWAYS_TRAIN = (
     "partial of any keywords",
     "decorated partial",
 )
+SORTS = ("features", "all", "defaults", "keyword-only", "any keywords", "partial", "object", "decorated partial")
 # An Estimator itself does not take these. What auto_mask makes of them, it takes.
 NOT_TENSORFLOWS = {"keyword-only": ValueError, "decorated": ValueError, "decorated partial": ValueError}
 
@@ -193,8 +194,17 @@ def expected(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("name", MODEL_FNS)
-@pytest.mark.parametrize("wrap", ["model_fn", "estimator"])
+# As auto_mask makes it, each; as auto_mask_estimator does, one of each sort.
+SIGNATURES = [
+    *(pytest.param(name, "model_fn", id=f"model_fn-{name}") for name in MODEL_FNS),
+    *(
+        pytest.param(name, "estimator", id=f"estimator-{name}", marks=() if name in SORTS else pytest.mark.slow)
+        for name in MODEL_FNS
+    ),
+]
+
+
+@pytest.mark.parametrize("name, wrap", SIGNATURES)
 def test_every_signature(tmp_path, expected, name, wrap):
     takes_labels = name not in ("features", "features, mode")
     inputs, params = _examples if takes_labels else _images, PARAMS if name in GIVEN else None

@@ -230,3 +230,27 @@ def test_a_run_that_cannot_write_its_plan_says_it_in_one_line(tmp_path: Any):
     assert _last_line(found.stderr) == f"graph-masker: {model_dir}/{PLAN_FILE}: cannot be written: File too large"
     assert "Traceback" not in found.stderr
     assert not os.path.exists(model_dir)
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_write_a_graph_or_events(small_disk: str):
+    """Errors of TensorFlow's own, which is not asked to say it otherwise: our line comes below its traceback."""
+    model_dir, filler = os.path.join(small_disk, "model"), os.path.join(small_disk, "filler")
+    script = os.path.join(ROOT, "tests", "kill", "script.py")
+    command = ["run", "--target-sparsity", "0.8", "--begin-step", "2", "--end-step", "21", "--", script, model_dir]
+    line = "graph-masker: the disk is full; {}. Free some space and run the same again"
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    # Enough for the plan, and too little for the graph as text.
+    fill_disk(filler, 64 * 1024)
+    found = _command(command, unlimited)
+    assert found.returncode == 1 and "ResourceExhaustedError" in found.stderr, found.stderr
+    assert _last_line(found.stderr) == line.format("there is no checkpoint yet")
+    os.unlink(filler)
+    assert _command(command, unlimited).returncode == 0
+    # A later run writes them again; a checkpoint ago, so that there is something to train.
+    with open(os.path.join(model_dir, "checkpoint"), "w") as stream:
+        stream.write('model_checkpoint_path: "model.ckpt-21"\n')
+    fill_disk(filler, 64 * 1024)
+    found = _command(command, unlimited)
+    assert found.returncode == 1 and "ResourceExhaustedError" in found.stderr, found.stderr
+    assert _last_line(found.stderr) == line.format(f"the last complete checkpoint is {model_dir}/model.ckpt-21")

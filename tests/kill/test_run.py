@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.estimators import read_all
 from graph_masker.plan import PLAN_FILE, MaskPlan
+from tests.cli.running import run
 from tests.helpers.bits import assert_same_bits
 from tests.kill.harness import PATIENCE, ROOT, check_directory, environment, latest_step
 from tests.kill.models import SAVE_STEPS, SPEC, STEPS
@@ -53,6 +54,23 @@ def test_killed_and_run_again(tmp_path: Any, seed: int):
     assert _start(tmp_path, killed).wait(PATIENCE) == 0
     assert latest_step(killed) == STEPS
     assert_same_bits(read_all(killed), read_all(whole))
+
+
+def test_run_again_when_it_has_trained_to_its_end(tmp_path: Any):
+    """As after a kill between the last checkpoint and the end: there is nothing left to do, and that is no failure."""
+    model_dir = str(tmp_path / "model")
+    command = ["run", "--target-sparsity", "0.8", "--begin-step", "2", "--end-step", "21", "--", _SCRIPT, model_dir]
+    first = run(*command, cwd=ROOT)
+    assert first.returncode == 0, first.stderr
+    values = read_all(model_dir)
+    again = run(*command, cwd=ROOT)
+    assert again.returncode == 0
+    told = f"graph-masker: {_SCRIPT} trained nothing: what is masked in {model_dir} an earlier run has trained"
+    assert again.stderr.splitlines()[-1] == told
+    assert_same_bits(read_all(model_dir), values)
+    # The control: without the plan of that run, nothing tells of masks.
+    os.unlink(os.path.join(model_dir, PLAN_FILE))
+    assert run(*command, cwd=ROOT).returncode == 2
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A pruned file holds what one mask update in a live graph leaves, folded; all else of it is as it was."""
 
+import functools
 import os
 from typing import Any, Dict, NamedTuple
 
@@ -11,6 +12,7 @@ from graph_masker import PruningSpec, prune_model
 from graph_masker.files.graphs import ConstantsReader, read_graph_def
 from tests.helpers.bits import assert_same_bits, differences, flip_last_bit
 from tests.helpers.folders import files_of
+from tests.helpers.turns import in_turns
 from tests.oneshot.nets import KINDS, masked_live, run_frozen, write_model
 
 SPECS: Dict[str, Dict[str, Any]] = {
@@ -36,6 +38,9 @@ SPECS: Dict[str, Dict[str, Any]] = {
 }
 
 
+SPECS_IN_TURNS = in_turns(SPECS, ("ref", "resource"))
+
+
 class Written(NamedTuple):
     folder: Any
     is_resource: bool
@@ -46,10 +51,19 @@ class Written(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=["ref", "resource"])
-def written(request: Any, tmp_path_factory: Any) -> Written:
-    folder = tmp_path_factory.mktemp(request.param)
-    write_model(str(folder), request.param == "resource")
-    return Written(folder, request.param == "resource")
+def written(request: Any, models: Any) -> Written:
+    return models(request.param)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: Any) -> Any:
+    @functools.lru_cache(maxsize=None)
+    def model(kind: str) -> Written:
+        folder = tmp_path_factory.mktemp(kind)
+        write_model(str(folder), kind == "resource")
+        return Written(folder, kind == "resource")
+
+    return model
 
 
 def spec_of(name: str) -> PruningSpec:
@@ -65,15 +79,24 @@ def tensors_of(path: str) -> Dict[str, Any]:
     return {name: reader.tensor(name) for name in reader.names()}
 
 
-@pytest.fixture(scope="module", params=list(SPECS))
-def live(request: Any, written: Written) -> Any:
-    spec = spec_of(request.param)
-    return spec, masked_live(written.prefix, spec, written.is_resource)
+class Live(NamedTuple):
+    """A model as it was written, a spec, and what a live update by it leaves."""
+
+    written: Written
+    spec: PruningSpec
+    expected: Any
+
+
+@pytest.fixture(scope="module", params=[pytest.param(p.values, id=p.id, marks=p.marks) for p in SPECS_IN_TURNS])
+def live(request: Any, models: Any) -> Live:
+    (name, kind) = request.param
+    written, spec = models(kind), spec_of(name)
+    return Live(written, spec, masked_live(written.prefix, spec, written.is_resource))
 
 
 @pytest.mark.parametrize("kind", ["ckpt", "saved"])
-def test_weights_are_those_of_a_live_update_folded(written: Written, live: Any, kind: str, tmp_path: Any) -> None:
-    spec, expected = live
+def test_weights_are_those_of_a_live_update_folded(live: Live, kind: str, tmp_path: Any) -> None:
+    written, spec, expected = live
     before = files_of(written.folder)
     result = prune_model(str(written.folder / kind), str(tmp_path / "out"), spec)
     assert files_of(written.folder) == before
@@ -94,14 +117,14 @@ def test_weights_are_those_of_a_live_update_folded(written: Written, live: Any, 
     assert set(new) == set(old)
 
 
-def test_comparison_sees_one_bit_and_another_mask(live: Any) -> None:
-    _, expected = live
+def test_comparison_sees_one_bit_and_another_mask(live: Live) -> None:
+    expected = live.expected
     changed = {key: flip_last_bit(value) for key, value in expected.weights.items()}
     assert len(differences(changed, expected.weights)) == len(expected.weights)
 
 
-def test_a_frozen_graphs_output_is_that_of_the_live_graph(written: Written, live: Any, tmp_path: Any) -> None:
-    spec, expected = live
+def test_a_frozen_graphs_output_is_that_of_the_live_graph(live: Live, tmp_path: Any) -> None:
+    written, spec, expected = live
     source, path = str(written.folder / "frozen.pb"), str(tmp_path / "pruned.pb")
     if "split/dense/kernel" in expected.weights:
         # A frozen graph does not tell that constants are the parts of one weight.

@@ -15,6 +15,7 @@ from graph_masker.oneshot import Weight, decide, keys, sums, zeroed
 from graph_masker.plan import Pruning
 from graph_masker.selection import Member, select_together
 from graph_masker.spec import NM, Block, Channel, Element
+from tests.helpers.turns import in_turns
 from tests.reference import selection as reference
 from tests.selection.running import DTYPES, NEXT_TO_ONE, SPARSITIES, examples, mismatch, normals, selector, weights
 
@@ -68,9 +69,20 @@ structures = st.one_of(
 )
 
 
-@examples(250)
+@examples(60)
 @given(st.data())
 def test_equals_the_engine(data: Any) -> None:
+    _equals_the_engine(data)
+
+
+@pytest.mark.slow
+@examples(250)
+@given(st.data())
+def test_equals_the_engine_more_often(data: Any) -> None:
+    _equals_the_engine(data)
+
+
+def _equals_the_engine(data: Any) -> None:
     structure, dtype = data.draw(structures), data.draw(st.sampled_from(DTYPES))
     signed = structure != Channel("l2") and data.draw(st.booleans())
     axes = () if structure == Element() else data.draw(st.sampled_from(AXES[:2]))
@@ -78,29 +90,31 @@ def test_equals_the_engine(data: Any) -> None:
     check(values, data.draw(SPARSITIES), structure, axes, signed)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("dtype, axes", in_turns(DTYPES, AXES, lambda dtype: dtype.name))
 @pytest.mark.parametrize("scale", [1.0, 1e-20, 1e-38])
-def test_numbers_whose_sums_and_squares_round(dtype: Any, scale: float) -> None:
+def test_numbers_whose_sums_and_squares_round(dtype: Any, axes: Any, scale: float) -> None:
     """Where the order of a sum matters, and where what comes out is next to no normal float, or none."""
     values = (normals([5, 3, 7, 9]) * scale).astype(dtype.as_numpy_dtype)
     for sparsity in (0.0, 0.4, NEXT_TO_ONE):
         for structure in (Block(2, 3), Block(4, 1), Block(2, 2, "max"), Channel("l1"), Channel("l2"), NM(2, 4)):
-            for axes in AXES:
-                check(values, sparsity, structure, axes)
+            check(values, sparsity, structure, axes)
 
 
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("sides", BLOCKS[1:])
-def test_blocks_of_every_shape(sides: Any, signed: bool) -> None:
+@pytest.mark.parametrize("sides, sign", in_turns(BLOCKS[1:], ("magnitudes", "signed")))
+def test_blocks_of_every_shape(sides: Any, sign: str) -> None:
+    signed = sign == "signed"
     for shape in ([12, 6], [7, 9], [2, 15], [1, 1]):
         for pooling in ("avg", "max"):
             check(normals(shape), 0.5, Block(*sides, pooling), (-1,), signed)
 
 
 # One output each way: in lanes, in halves of lanes, in running sums; of everything.
-@pytest.mark.parametrize("shape", [[40, 70], [3, 20000], [4, 9001], [9001, 4], [3, 2, 9003], [5, 40, 6], [1, 20, 8]])
-@pytest.mark.parametrize("dtype", [tf.float32, tf.float64], ids=lambda dtype: dtype.name)
-def test_sums_are_taken_in_tensorflows_order(shape: Any, dtype: Any) -> None:
+LANES = [[40, 70], [3, 20000], [4, 9001], [9001, 4], [3, 2, 9003], [5, 40, 6], [1, 20, 8]]
+
+
+@pytest.mark.parametrize("shape, size", in_turns(LANES, ("float32", "float64")))
+def test_sums_are_taken_in_tensorflows_order(shape: Any, size: str) -> None:
+    dtype = tf.as_dtype(size)
     for axes in ((-1,), (-2,)):
         for norm in ("l1", "l2"):
             check(normals(shape, dtype=dtype), 0.5, Channel(norm), axes)

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from tests.helpers.bits import assert_same_bits, differences
+from tests.helpers.turns import in_turns
 from tests.oracle.nets import NETS, PLAIN_NETS
 from tests.oracle.training import SPEC, train_auto_masked, train_masked_afterwards
 
-KINDS = pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
-IMPORTED = pytest.mark.parametrize("imported", [False, True], ids=["live", "imported"])
 ALL = {**NETS, **PLAIN_NETS}
 
 
-@IMPORTED
-@KINDS
-@pytest.mark.parametrize("name", ALL)
-def test_training_equals_that_of_a_graph_masked_first(name: str, use_resource: bool, imported: bool):
+@pytest.mark.parametrize(
+    "name, kind", in_turns(ALL, ("ref live", "resource imported", "ref imported", "resource live"))
+)
+def test_training_equals_that_of_a_graph_masked_first(name: str, kind: str):
+    use_resource, imported = kind.startswith("resource"), kind.endswith("imported")
     first = train_auto_masked(ALL[name], SPEC, {}, use_resource)
     afterwards = train_masked_afterwards(ALL[name], SPEC, first.initial, use_resource, imported)
     assert_same_bits(afterwards.flat(), first.flat())

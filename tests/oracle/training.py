@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from tensorflow.contrib import model_pruning
 
+from graph_masker.built import mask_graph
 from graph_masker.estimator import auto_mask
-from graph_masker.masker import Masker, mask_graph
+from graph_masker.masker import Masker
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.session import masking
 from graph_masker.spec import PruningSpec

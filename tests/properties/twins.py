@@ -10,8 +10,9 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from fixtures.random_graphs import Built, Model, build
 from fixtures.random_graphs.description import BATCH, FEATURES
+from graph_masker.built import mask_graph
 from graph_masker.errors import PlanError
-from graph_masker.masker import Masker, mask_graph
+from graph_masker.masker import Masker
 from graph_masker.spec import PruningSpec
 from tests.helpers.running import normal_value, single_threaded, variables_by_name
 

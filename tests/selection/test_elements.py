@@ -36,9 +36,20 @@ def check(weight: Any, sparsity: float, most: Any = None, **kind: Any) -> Any:
     return found
 
 
-@examples(200)
+@examples(70)
 @given(st.data())
 def test_equals_the_reference(data: Any):
+    _equals_the_reference(data)
+
+
+@pytest.mark.slow
+@examples(200)
+@given(st.data())
+def test_equals_the_reference_more_often(data: Any):
+    _equals_the_reference(data)
+
+
+def _equals_the_reference(data: Any):
     dtype, signed, extent = data.draw(st.sampled_from(KINDS))
     (weight,), sparsity = data.draw(weights(dtype)), data.draw(SPARSITIES)
     most = data.draw(st.none() | st.integers(0, weight.size))

@@ -186,3 +186,20 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path):
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert saved(tf.train.latest_checkpoint(str(tmp_path)))["global_step"] == 0
+
+
+def test_a_warm_start(tmp_path):
+    """Of a model that asks for its weights by name, with an init op made before its gradients."""
+    part(tmp_path, STEPS, True, False, None)
+    prefix = str(tmp_path / "model.ckpt")
+    with tf.Graph().as_default(), masking(SPEC), tf.Session(config=CONFIG) as session:
+        value = loss()
+        tf.train.init_from_checkpoint(prefix, {name: name for name in ("conv/kernel", "dense/kernel")})
+        init = tf.global_variables_initializer()
+        optimizer().minimize(value)
+        session.run([item.initializer for item in tf.global_variables() if "Momentum" in item.name])
+        session.run(init)
+        values = all_values(session)
+    names = ("conv/kernel", "dense/kernel", "conv/mask", "dense/mask", "dense/threshold")
+    assert_same_bits({name: values[name] for name in names}, {name: saved(prefix)[name] for name in names})
+    assert np.mean(values["dense/mask"]) == 0.25

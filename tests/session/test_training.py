@@ -243,6 +243,16 @@ def test_training_equals_an_explicit_update(tmp_path, expected, way, use_resourc
     assert set(masker.plan.to_json()) and masker.update_op is not None
 
 
+def test_the_update_may_be_fetched_beside_the_train_op(expected):
+    """It is there once the train op is, before any run, and runs once."""
+    with tf.Graph().as_default(), masking(SPEC) as masker:
+        value = loss()
+        assert masker.update_op is None
+        train_op = optimizer().minimize(value, tf.train.get_or_create_global_step())
+        assert masker.update_op is not None
+        assert_same_bits(trained(run(train_op, masker.update_op)), trained(expected))
+
+
 def test_an_update_one_step_off_is_seen(expected):
     later = PruningSpec(target_sparsity=0.75, begin_step=3, end_step=11, frequency=3)
     assert differences(trained(oracle(later)), trained(expected))

@@ -7,8 +7,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from tensorflow.contrib import rnn as contrib_rnn
 
+from graph_masker import mask_graph, plan_graph
 from graph_masker.errors import PlanError
-from graph_masker.masker import mask_graph, plan_graph
 from graph_masker.spec import PruningSpec
 from tests.helpers.graphs import collection_names, snapshot
 from tests.helpers.running import initialize, single_threaded

@@ -38,7 +38,7 @@ def test_an_estimators_directory(tmp_path, whole, capsys):
         for _ in range(2):
             summary.planned(whole, "train", config(tmp_path / "model"))
             summary.planned(whole, "eval", config(tmp_path / "model"))
-        summary.finish()
+        summary.finish(succeeded=True)
         assert read(tmp_path / "model" / PLAN_FILE) == whole
         captured = capsys.readouterr()
         assert captured.err.count("3 sites") == 1 and "graph-masker" not in captured.err, number
@@ -78,7 +78,7 @@ def test_a_directory_by_two_names_and_a_graph_that_grows(tmp_path, whole, capsys
     for path, found in (("model.ckpt", without(whole, NAMES[0])), (f"{tmp_path}/model.ckpt", whole)):
         summary.planned(found, "train", None)
         summary.used_checkpoint(found, "save", path)
-    summary.finish()
+    summary.finish(succeeded=True)
     assert lines_of(capsys) == []
     assert os.listdir(".") == [PLAN_FILE] and read(PLAN_FILE) == whole
 
@@ -115,7 +115,7 @@ def test_a_directory_that_is_not_local(whole, capsys):
     for _ in range(2):
         summary.used_checkpoint(whole, "save", "gs://bucket/model.ckpt")
     summary.planned(whole, "train", None)
-    summary.finish()
+    summary.finish(succeeded=True)
     assert lines_of(capsys) == [
         f"graph-masker: gs://bucket: not on a local disk, so that {PLAN_FILE} is not written there"
     ]
@@ -125,7 +125,7 @@ def test_nothing_to_mask(tmp_path, whole, capsys):
     summary = Summary("own.py")
     summary.planned(without(whole, *NAMES), "train", config(tmp_path))
     assert not summary.has_masked and os.listdir(str(tmp_path)) == []
-    summary.finish()
+    summary.finish(succeeded=True)
     assert lines_of(capsys) == [
         "graph-masker: nothing was masked by running own.py: the graphs that it trained have no weight to mask; the "
         "reasons are above"

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from graph_masker import PruningSpec
-from graph_masker.masker import Masker, mask_graph
+from graph_masker.built import mask_graph
+from graph_masker.masker import Masker
 from tests.helpers.running import initialize, normal_value, single_threaded, variables_by_name
 
 # Ways of masking: none, before gradients are built, afterwards, and by hand with contrib's layers.

@@ -12,11 +12,17 @@ from graph_masker.unmasking import strip_graph
 from graph_masker.unmasking.frozen import product_of
 from tests.helpers.bits import assert_same_bits, differences
 from tests.helpers.running import initialize, normal_value, random_mask, single_threaded, variables_by_name
+from tests.helpers.turns import in_turns
 from tests.oracle.nets import NETS
 from tests.unmasking.comparing import graph_differences
 
 GATHERED_BEHIND_A_HANDLE = {("tied_embedding", RESOURCE)}
-EVERY_TOY = [pytest.param(toy, kind, id=f"{toy.name}-{kind}") for toy in TOYS for kind in toy.kinds]
+BOTH_KINDS = [toy for toy in TOYS if len(toy.kinds) > 1]
+# The other kind of each than for MetaGraphs.
+EVERY_TOY = [
+    *in_turns(BOTH_KINDS, (RESOURCE, "ref"), lambda toy: toy.name),
+    *(pytest.param(toy, toy.kinds[0], id=f"{toy.name}-{toy.kinds[0]}") for toy in TOYS if toy not in BOTH_KINDS),
+]
 
 
 def _value(variable):
@@ -97,10 +103,9 @@ def test_stripped_toy_is_the_folded_dense_one(toy, kind):
         assert not graph_differences(stripped, dense)
 
 
-@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
-@pytest.mark.parametrize("name", NETS)
-def test_contribs_masked_nets(name, use_resource):
-    model = NETS[name]
+@pytest.mark.parametrize(("name", "kind"), in_turns(NETS, ("ref", RESOURCE)))
+def test_contribs_masked_nets(name, kind):
+    model, use_resource = NETS[name], kind == RESOURCE
 
     def build():
         return model.loss(model.masked, tf.placeholder(tf.float32, model.batch, name="batch"))

@@ -9,6 +9,7 @@ from graph_masker import PlanError, PruningSpec, SourceError, auto_mask
 from graph_masker.unmasking import unmask_meta_graph
 from tests.helpers.bits import assert_same_bits
 from tests.helpers.bits import differences as bit_differences
+from tests.helpers.turns import in_turns
 from tests.oracle.nets import NETS, PLAIN_NETS
 from tests.unmasking.building import (
     AFTERWARDS,
@@ -23,9 +24,13 @@ from tests.unmasking.building import (
 from tests.unmasking.comparing import differences
 
 KINDS = pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
+REF = "ref"
 ALL_NETS = {**NETS, **PLAIN_NETS}
-BOTH_WAYS = pytest.mark.parametrize("way", [BEFORE, AFTERWARDS])
-EVERY_TOY = [pytest.param(toy, kind, id=f"{toy.name}-{kind}") for toy in TOYS for kind in toy.kinds]
+BOTH_KINDS = [toy for toy in TOYS if len(toy.kinds) > 1]
+EVERY_TOY = [
+    *in_turns(BOTH_KINDS, (REF, RESOURCE), lambda toy: toy.name),
+    *(pytest.param(toy, toy.kinds[0], id=f"{toy.name}-{toy.kinds[0]}") for toy in TOYS if toy not in BOTH_KINDS),
+]
 
 # Graphs that are others than the dense ones, and why. They train as these do (test_other_graphs_train_alike).
 OTHERWISE = {
@@ -51,14 +56,14 @@ def _assert_same(masked, dense):
     assert not lines, "\n".join(lines[:12])
 
 
-@KINDS
-@BOTH_WAYS
-@pytest.mark.parametrize("name", ALL_NETS)
-def test_unmasked_training_graph_is_the_dense_one(name, way, use_resource):
-    masked, dense = _net(name, way, use_resource), _net(name, DENSE, use_resource)
-    _assert_same(masked, dense)
-    # Negative control: the masked graph is another.
-    assert len(differences(masked, dense)) > 10
+@pytest.mark.parametrize(("name", "kind"), in_turns(ALL_NETS, (REF, RESOURCE)))
+def test_unmasked_training_graph_is_the_dense_one(name, kind):
+    dense = _net(name, DENSE, kind == RESOURCE)
+    for way in (BEFORE, AFTERWARDS):
+        masked = _net(name, way, kind == RESOURCE)
+        _assert_same(masked, dense)
+        # Negative control: the masked graph is another.
+        assert len(differences(masked, dense)) > 10
 
 
 @pytest.mark.parametrize(("toy", "kind"), EVERY_TOY)
@@ -116,9 +121,9 @@ def test_copies_for_regularizers_are_the_original_op_again(use_resource):
     assert_same_bits(trained(found), trained(meta_graph_of(_turned(True), DENSE, use_resource)))
 
 
-@KINDS
-@pytest.mark.parametrize("name", NETS)
-def test_contribs_masked_nets_train_as_dense_ones(name, use_resource):
+@pytest.mark.parametrize(("name", "kind"), in_turns(NETS, (RESOURCE, REF)))
+def test_contribs_masked_nets_train_as_dense_ones(name, kind):
+    use_resource = kind == RESOURCE
     found = unmask_meta_graph(_net(name, BY_HAND, use_resource))
     assert not [
         node.name for node in found.graph_def.node if node.name.endswith(("/mask", "/threshold", "masked_weight"))
