@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import List, Tuple
 
 from tests.docs.pages import ROOT, blocks, commands, matches
+
+
+_UPDATES = re.compile(r"^graph_masker: step \d+ sparsity requested .*\n", re.MULTILINE)
 
 
 class Server:
@@ -27,11 +31,14 @@ class Server:
         )
 
     def run(self, argv: List[str], cwd: Path) -> Tuple[int, str]:
-        """Runs `python` or `graph-masker` with arguments; returns the exit code and what was printed."""
+        """Runs `python` or `graph-masker` with arguments; returns the exit code and what was printed.
+
+        Lines of mask updates, which every program that trains writes to standard error, are left out.
+        """
         self._process.stdin.write(json.dumps({"argv": argv, "cwd": str(cwd)}) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return answer["code"], answer["output"]
+        return answer["code"], _UPDATES.sub("", answer["output"])
 
     def close(self) -> None:
         """Ends the process."""
