@@ -11,7 +11,6 @@ from typing import List, Tuple
 
 from tests.docs.pages import ROOT, blocks, commands, matches
 
-
 _UPDATES = re.compile(r"^graph_masker: step \d+ sparsity requested .*\n", re.MULTILINE)
 
 
