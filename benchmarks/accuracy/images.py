@@ -1,5 +1,6 @@
-"""Images of real digits, each turned, scaled and shifted at random on noise."""
+"""Images of real digits, each turned, scaled and shifted at random."""
 
+import functools
 from typing import Iterator, Tuple
 
 import numpy as np
@@ -15,13 +16,18 @@ VALIDATION = 0.2  # of the others
 FIXED_SEED = 2017
 
 
+@functools.lru_cache(maxsize=None)
+def _all_digits() -> Digits:
+    return load_digits()
+
+
 def digits_for(scored: str) -> Tuple[Digits, Digits]:
     """Returns the digits to train on and those to score on, which are disjoint and have the same mix of classes.
 
     Args:
         scored: ``held-out``, or ``validation``, which leaves the held-out digits alone.
     """
-    train, held_out = split_digits(load_digits(), HELD_OUT, FIXED_SEED)
+    train, held_out = split_digits(_all_digits(), HELD_OUT, FIXED_SEED)
     if scored == "held-out":
         return train, held_out
     return split_digits(train, VALIDATION, FIXED_SEED)
@@ -42,14 +48,13 @@ def distorted(glyphs: np.ndarray, distortion: Distortion, random: np.random.Rand
     angle = np.deg2rad(random.uniform(-distortion.rotation, distortion.rotation, (count, 1, 1)))
     scale = random.uniform(distortion.smallest, distortion.largest, (count, 1, 1))
     shift = random.uniform(-distortion.shift, distortion.shift, (2, count, 1, 1))
-    noise = random.uniform(0, distortion.noise, (count, SIDE, SIDE))
     # Where each pixel of the image lies on the glyph.
     down, across = np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij") - np.full((2, 1, 1), (SIDE - 1) / 2)
     down, across = down - shift[0], across - shift[1]
     rows = (np.cos(angle) * down - np.sin(angle) * across) / scale + (GLYPH - 1) / 2
     columns = (np.sin(angle) * down + np.cos(angle) * across) / scale + (GLYPH - 1) / 2
     ink = _between_pixels(glyphs / np.float32(255), rows, columns)
-    return (2 * np.maximum(ink, noise) - 1).astype(np.float32)[..., np.newaxis]
+    return (2 * ink - 1).astype(np.float32)[..., np.newaxis]
 
 
 def _between_pixels(glyphs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """One run: train, fold, and score the folded checkpoint in the original graph."""
 
-import tempfile
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict
@@ -46,9 +46,14 @@ def go(run: Run, folder: Path, progress: Progress) -> Dict[str, Any]:
     Raises:
         AssertionError: the folded checkpoint scores otherwise than the masked one, or masks are not what was asked.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=str(folder)) as place:
-        return _go(run, Path(place), progress)
+    place = folder / f"{run.name}.work"
+    # Of a run that was killed.
+    shutil.rmtree(str(place), ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        return _go(run, place, progress)
+    finally:
+        shutil.rmtree(str(place))
 
 
 def _go(run: Run, place: Path, progress: Progress) -> Dict[str, Any]:

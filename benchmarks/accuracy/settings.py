@@ -13,14 +13,12 @@ class Distortion(NamedTuple):
         smallest: least factor of scale.
         largest: greatest factor of scale.
         shift: at most so many pixels, either way, along each axis.
-        noise: the background is uniform noise from 0 to this, where ink is 1.
     """
 
-    rotation: float = 30.0
-    smallest: float = 0.6
+    rotation: float = 10.0
+    smallest: float = 0.9
     largest: float = 1.1
-    shift: float = 4.0
-    noise: float = 0.5
+    shift: float = 2.0
 
 
 class Training(NamedTuple):
@@ -39,7 +37,7 @@ class Training(NamedTuple):
         exponent: of the schedule.
     """
 
-    steps: int = 1000
+    steps: int = 500
     batch: int = 32
     rate: float = 0.1
     momentum: float = 0.9
@@ -85,7 +83,7 @@ class Run(NamedTuple):
     training: Training
     distortion: Distortion = Distortion()
     scored: str = "held-out"
-    views: int = 4
+    views: int = 2
 
     @property
     def name(self) -> str:
@@ -121,7 +119,7 @@ class Study(NamedTuple):
         *(Case(1.0, 0.5), Case(1.0, 0.75), Case(1.0, 0.9), Case(1.0, 0.95)),
     )
     seeds: Sequence[int] = SEEDS
-    rates: Sequence[float] = (0.02, 0.05, 0.1, 0.2)
+    rates: Sequence[float] = (0.02, 0.05, 0.1)
     chosen_on: Sequence[Case] = (Case(0.5), Case(0.5, 0.9))
     training: Training = Training()
 

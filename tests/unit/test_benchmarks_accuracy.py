@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from rich.console import Console
 
-from benchmarks.accuracy import page, running, summary
+from benchmarks.accuracy import page, road, running, summary
 from benchmarks.accuracy.__main__ import publish, study_results
 from benchmarks.accuracy.counting import BIAS, DEPTHWISE, FIRST, MASKED, NORM
 from benchmarks.accuracy.images import digits_for, distorted, scored_images, training_batches
@@ -18,7 +18,7 @@ from benchmarks.accuracy.settings import Case, Distortion, Run, Study, Training
 from benchmarks.accuracy.summary import Verdict
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-STILL = Distortion(rotation=0, smallest=1, largest=1, shift=0, noise=0)
+STILL = Distortion(rotation=0, smallest=1, largest=1, shift=0)
 TINY = Training(steps=4, batch=4, begin=0, end=0.75, updates=3)
 # Outputs of MobileNet V1's layers (Howard et al. 2017, table 1): one convolution, then pairs of depthwise and 1x1.
 DEPTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -108,8 +108,10 @@ def test_gradients_by_products_are_tensorflows_own(kernel: int, stride: int):
 
 def test_a_run_is_scored_folded_counted_exactly_and_not_done_twice(tmp_path):
     run = Run(Case(0.25, 0.75), 3, TINY, scored="validation", views=1)
-    runner = running.Runner(tmp_path / "runs", 1, None, Console(quiet=True))
-    (result,) = runner.results("tiny", [run])
+    steps: List[int] = []
+    result = road.go(run, tmp_path / "runs", steps.append)
+    assert steps == [1, 2, 3, 4]
+    assert not list((tmp_path / "runs").iterdir())
     entries, zeros = expected_entries(0.25), expected_zeros(0.25, 0.75)
     counts = result["counts"]
     assert counts["entries"] == entries
@@ -121,13 +123,37 @@ def test_a_run_is_scored_folded_counted_exactly_and_not_done_twice(tmp_path):
     assert counts["gzip"] < counts["bytes"] / 2
     assert result["digits"] == {"trained": 3200, "scored": 800, "images": 800}
     assert Run.from_dict(json.loads(json.dumps(result["run"]))) == run
-    assert sorted(path.suffix for path in (tmp_path / "runs").iterdir()) == [".json", ".log"]
-    # A run with no time left is not begun; this one need not be.
-    ended = running.Runner(tmp_path / "runs", 1, 0, Console(quiet=True))
-    assert ended.results("tiny", [run]) == [result]
-    with pytest.raises(running.Interrupted, match="1 of 2 runs"):
-        ended.results("tiny", [run, run._replace(seed=4)])
-    assert running.cached(run._replace(views=2), tmp_path / "runs") is None
+
+
+def test_what_is_done_is_not_done_again_and_an_interrupted_study_goes_on(tmp_path, monkeypatch):
+    done: List[Run] = []
+
+    def result_of(run: Run, folder: Path, progress: Callable[[int], None]) -> Dict[str, Any]:
+        done.append(run)
+        progress(run.training.steps)
+        return {"run": run.as_dict(), "accuracy": run.seed / 10, "seconds": 1.0}
+
+    monkeypatch.setattr(running, "result_of", result_of)
+    runs = [Run(Case(0.25), seed, TINY) for seed in (1, 2, 3)]
+    runner, ended = (running.Runner(tmp_path, 2, minutes, Console(quiet=True)) for minutes in (None, 0))
+    with pytest.raises(running.Interrupted, match="3 of 3 runs"):
+        ended.results("tiny", runs)
+    first = runner.results("tiny", runs[1:2])
+    assert [result["accuracy"] for result in runner.results("tiny", runs)] == [0.1, 0.2, 0.3]
+    assert sorted(done) == sorted(runs)
+    assert ended.results("tiny", runs[1:2]) == first
+    # The same name with other settings.
+    with pytest.raises(running.Interrupted, match="1 of 1 runs"):
+        ended.results("tiny", [runs[1]._replace(views=9)])
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_ends_the_study_with_what_it_wrote(tmp_path):
+    # No such net.
+    run = Run(Case(-1.0), 1, TINY, scored="validation", views=1)
+    with pytest.raises(RuntimeError, match="depth_multiplier is not greater than zero"):
+        running.Runner(tmp_path, 1, None, Console(quiet=True)).results("tiny", [run])
+    assert [path.suffix for path in tmp_path.iterdir()] == [".log"]
 
 
 @pytest.mark.slow
