@@ -37,7 +37,7 @@ class Training(NamedTuple):
         exponent: of the schedule.
     """
 
-    steps: int = 500
+    steps: int = 1000
     batch: int = 32
     rate: float = 0.1
     momentum: float = 0.9
@@ -119,7 +119,7 @@ class Study(NamedTuple):
         *(Case(1.0, 0.5), Case(1.0, 0.75), Case(1.0, 0.9), Case(1.0, 0.95)),
     )
     seeds: Sequence[int] = SEEDS
-    rates: Sequence[float] = (0.02, 0.05, 0.1)
+    rates: Sequence[float] = (0.01, 0.02, 0.04)
     chosen_on: Sequence[Case] = (Case(0.5), Case(0.5, 0.9))
     training: Training = Training()
 
