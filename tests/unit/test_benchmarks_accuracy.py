@@ -155,17 +155,24 @@ def test_a_run_that_fails_ends_the_study_with_what_it_wrote(tmp_path):
     assert [path.suffix for path in tmp_path.iterdir()] == [".log"]
 
 
-@pytest.mark.slow
-def test_a_whole_study_goes_on_after_an_interruption_and_writes_its_page(tmp_path):
-    study = Study((Case(0.5), Case(0.25), Case(0.5, 0.75)), (1,), (0.01, 0.1), (Case(0.25),), TINY)
-    with pytest.raises(running.Interrupted, match="2 of 2 runs"):
-        study_results(study, running.Runner(tmp_path / "runs", 2, 0, Console(quiet=True)))
+def test_a_study_trains_with_the_rate_that_it_chose_and_writes_its_page(tmp_path, monkeypatch):
+    # The trainings alone are made up: accuracy by rate and depth.
+    def result_of(run: Run, folder: Path, progress: Callable[[int], None]) -> Dict[str, Any]:
+        (result,) = made({run.case: [run.case.depth / 2 + run.training.rate]})
+        return {**result, "run": run.as_dict()}
+
+    monkeypatch.setattr(running, "result_of", result_of)
+    study = Study((Case(0.5), Case(0.25), Case(0.5, 0.75)), (1, 2), (0.01, 0.3, 0.1), (Case(0.25),), TINY)
     results = study_results(study, running.Runner(tmp_path / "runs", 2, None, Console(quiet=True)))
-    assert [len(found) for found in results.values()] == [2, 3]
+    assert [Run.from_dict(result["run"]) for result in results["choosing"]] == study.choosing()
+    assert [Run.from_dict(result["run"]) for result in results["compared"]] == study.compared(0.3)
+    assert {result["run"]["scored"] for result in results["choosing"]} == {"validation"}
+    assert {result["run"]["scored"] for result in results["compared"]} == {"held-out"}
     publish(results, tmp_path / "docs")
     kept = json.loads((tmp_path / "docs" / "results.json").read_text())
     assert kept == results
     assert (tmp_path / "docs" / "results.md").read_text() == page.markdown(kept["choosing"], kept["compared"])
+    assert (tmp_path / "docs" / "images" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
 def made(accuracies: Dict[Case, Sequence[float]], training: Training = TINY, scored: str = "held-out") -> Any:
