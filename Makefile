@@ -9,13 +9,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo bench test test-all check format package clean
+.PHONY: help setup demo bench study test test-all check format package clean
 
 help:
 	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the slow tests too"
 	@echo "make bench     measure what pruning costs, against its budgets (twenty minutes)"
+	@echo "make study     compare large sparse nets with small dense ones on real digits (half an hour)"
 	@echo "make check     lint, types, import contract"
 	@echo "make package   build the wheel"
 	@echo "make clean     remove the environment and everything built"
@@ -35,6 +36,9 @@ demo: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+study: $(READY)
+	$(BIN)/python -m benchmarks.accuracy
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
