@@ -105,6 +105,7 @@ def test_gradients_by_products_are_tensorflows_own(kernel: int, stride: int):
         assert np.any(a) and np.array_equal(a, b) and not np.array_equal(a, c)
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_folded_and_counted_exactly(tmp_path):
     run = Run(Case(0.25, 0.75), 3, TINY, scored="validation", views=1)
     steps: List[int] = []
