@@ -7,7 +7,8 @@ import numpy as np
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
-from graph_masker.files.copying import Changes, Progress, copy_checkpoint
+from graph_masker.files.changes import Changes
+from graph_masker.files.copying import Progress, copy_checkpoint
 from graph_masker.files.destination import check_checkpoint_destination
 from graph_masker.files.graphs import read_meta_graph
 from graph_masker.files.source import CheckpointReader, Kind, find_source

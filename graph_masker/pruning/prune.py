@@ -8,7 +8,8 @@ from typing import Any, Callable, Iterable, Optional, Sequence, Tuple
 from graph_masker.errors import DestinationError, SourceError
 from graph_masker.files import writing
 from graph_masker.files.bundle import data_files
-from graph_masker.files.copying import Changes, copy_checkpoint
+from graph_masker.files.changes import Changes
+from graph_masker.files.copying import copy_checkpoint
 from graph_masker.files.destination import (
     check_checkpoint_destination,
     check_destination,

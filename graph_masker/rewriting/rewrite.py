@@ -7,7 +7,8 @@ from graph_masker import tf_compat
 from graph_masker.engine import UPDATE
 from graph_masker.errors import SourceError, VerificationError
 from graph_masker.files import writing
-from graph_masker.files.copying import Addition, Changes, Progress, copy_checkpoint
+from graph_masker.files.changes import Addition, Changes
+from graph_masker.files.copying import Progress, copy_checkpoint
 from graph_masker.files.destination import check_checkpoint_destination
 from graph_masker.files.graphs import read_meta_graph
 from graph_masker.files.source import CheckpointReader, Kind, Source, find_source

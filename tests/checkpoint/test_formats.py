@@ -11,7 +11,8 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import SourceError, VerificationError, fold_checkpoint
 from graph_masker.files.bundle import data_path, read_index, write_index
-from graph_masker.files.copying import Addition, Changes, copy_checkpoint
+from graph_masker.files.changes import Addition, Changes
+from graph_masker.files.copying import copy_checkpoint
 from graph_masker.files.source import CheckpointReader
 from tests.checkpoint import kinds
 from tests.kill.harness import hashes
