@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from graph_masker.errors import SourceError
+from graph_masker.files.bundle import data_path, read_index
 
 _SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
@@ -233,9 +234,37 @@ class _trouble:
             raise damaged(self._prefix, error) from error
 
 
+def open_complete(prefix: str) -> CheckpointReader:
+    """Returns a reader of a checkpoint whose files are all there, as long as its index says.
+
+    Raises:
+        SourceError: they are not, or the index is damaged.
+    """
+    reader, index = CheckpointReader(prefix), read_index(prefix)
+    wanted: Dict[str, int] = {}
+    if index is not None:
+        for _, entry in index.stored():
+            path = data_path(prefix, entry.shard_id, index.header.num_shards)
+            wanted[path] = max(wanted.get(path, 0), entry.offset + entry.size)
+    for path, size in sorted(wanted.items()):
+        try:
+            found = os.path.getsize(path)
+        except OSError:
+            raise SourceError(
+                f"{path}: expected a file of at least {size:,} bytes, as {prefix}.index says, found none; copy the "
+                "checkpoint anew from where it was trained"
+            ) from None
+        if found < size:
+            raise SourceError(
+                f"{path}: expected at least {size:,} bytes, as {prefix}.index says, found {found:,}; copy the "
+                "checkpoint anew from where it was trained"
+            )
+    return reader
+
+
 def one_line(error: Exception) -> str:
-    """Returns the beginning of an error's message, in one line."""
-    return " ".join(str(getattr(error, "message", error)).split())[:160]
+    """Returns the beginning of an error's message, in one line; ops of ours that TensorFlow names are left out."""
+    return " ".join(str(getattr(error, "message", error)).partition("[[node")[0].split())[:160]
 
 
 def reason(error: Exception) -> str:

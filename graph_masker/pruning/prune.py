@@ -17,7 +17,7 @@ from graph_masker.files.destination import (
     publishing_saved_model,
 )
 from graph_masker.files.graphs import ConstantsReader, is_text, read_graph, view_of
-from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, is_saved_model
+from graph_masker.files.source import Kind, Source, find_source, is_saved_model, open_complete
 from graph_masker.plan import MaskPlan
 from graph_masker.pruning.constants import check_constants, with_constants
 from graph_masker.pruning.plans import plan_one_shot, unused_fields
@@ -101,7 +101,7 @@ def _prune_checkpoint(
 ) -> PruneResult:
     assert source.prefix is not None and source.graph_path is not None
     destination = check_checkpoint_destination(source, dst, overwrite)
-    reader = CheckpointReader(source.prefix)
+    reader = open_complete(source.prefix)
     tensors = Tensors(reader, plan, _part(progress, 0, 1))
     with destination.publishing() as prefix:
         changes = Changes(replacements=tensors.edits)
@@ -117,7 +117,7 @@ def _prune_saved_model(
     assert source.prefix is not None and source.graph_path is not None
     folder = os.path.dirname(source.graph_path) or "."
     check_destination(folder, dst, overwrite, is_saved_model)
-    reader = CheckpointReader(source.prefix)
+    reader = open_complete(source.prefix)
     tensors = Tensors(reader, plan, _part(progress, 0, 1))
     own = os.path.relpath(os.path.dirname(source.prefix), folder)
     with publishing_saved_model(folder, dst, [own]) as new:

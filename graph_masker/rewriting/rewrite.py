@@ -11,7 +11,7 @@ from graph_masker.files.changes import Addition, Changes
 from graph_masker.files.copying import Progress, copy_checkpoint
 from graph_masker.files.destination import check_checkpoint_destination
 from graph_masker.files.graphs import read_meta_graph
-from graph_masker.files.source import CheckpointReader, Kind, Source, find_source
+from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, open_complete
 from graph_masker.inspection import plan_view
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.rewriting.metagraph import MaskedMetaGraph, imported, mask_meta_graph
@@ -83,7 +83,7 @@ def rewrite_checkpoint(
     if source.prefix is None:
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     destination = check_checkpoint_destination(source, dst, overwrite)
-    reader = CheckpointReader(source.prefix)
+    reader = open_complete(source.prefix)
     meta_path = _meta_path(source, meta)
     meta_graph = read_meta_graph(meta_path)
     # Importing checks that the graph is whole, on which all that looks at it relies.

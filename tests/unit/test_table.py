@@ -22,6 +22,13 @@ def test_the_checksum_is_that_of_the_standard():
 
 
 @settings(deadline=None)
+@given(st.binary(min_size=1, max_size=9), st.integers(0, 3000))
+def test_the_checksum_of_what_repeats(pattern, count):
+    assert checksums.crc32c_of_repeated(pattern, count) == checksums.crc32c(pattern * count)
+    assert checksums.crc32c_of_repeated(pattern, count) != checksums.crc32c(pattern * count + b"x")
+
+
+@settings(deadline=None)
 @given(st.dictionaries(st.binary(max_size=30), st.binary(max_size=300), max_size=60))
 def test_a_table_reads_back(items):
     wanted = sorted(items.items())
