@@ -133,11 +133,16 @@ def _spliced(original: Any, graph: Any, before: Any) -> Any:
     """Returns a MetaGraph with what masking has changed in a graph since its collections were exported."""
     result = tf.MetaGraphDef()
     result.CopyFrom(original)
-    masked = graph.as_graph_def(add_shapes=True)
+    masked = graph.as_graph_def()
     own = {node.name: node for node in result.graph_def.node}
     for node in masked.node:
         if node.name not in own:
-            result.graph_def.node.add().CopyFrom(node)
+            new = result.graph_def.node.add()
+            new.CopyFrom(node)
+            # As exported MetaGraphs have it. TensorFlow would do the same for every op, which takes long.
+            shapes = [output.shape.as_proto() for output in graph.get_operation_by_name(node.name).outputs]
+            if shapes:
+                new.attr["_output_shapes"].list.shape.extend(shapes)
         elif _inputs(node) != _inputs(own[node.name]):
             own[node.name].input[:] = node.input
     functions = {function.signature.name for function in result.graph_def.library.function}
