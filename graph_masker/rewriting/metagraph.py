@@ -34,13 +34,15 @@ class MaskedMetaGraph:
         definition: the MetaGraphDef.
         plan: what was masked.
         state: the variables that pruning needs, with the value that each starts from.
-        hooks: the ops of the model that run the mask update; none where the graph does not train.
+        train_ops: the ops of the model that run the mask update; none where the graph does not train.
+        apart: ops that train weights and that the update does not wait for.
     """
 
     definition: Any
     plan: MaskPlan
     state: Tuple[Tuple[SavedVariable, int], ...]
-    hooks: Tuple[Hook, ...]
+    train_ops: Tuple[str, ...]
+    apart: FrozenSet[str]
 
 
 def mask_meta_graph(
@@ -74,7 +76,9 @@ def mask_meta_graph(
         name = variable.op.name
         value = 1 if name in masks else NEVER if name == LAST_UPDATE_STEP else 0
         state.append((tf_compat.saved_variable(variable), value))
-    return MaskedMetaGraph(definition, plan, tuple(state), hooks)
+    # The ops themselves would keep the imported graph in memory.
+    apart = frozenset(name for hook in hooks for name in hook.apart)
+    return MaskedMetaGraph(definition, plan, tuple(state), tuple(hook.op.name for hook in hooks), apart)
 
 
 def imported(meta_graph: Any, path: str) -> Any:
