@@ -11,6 +11,8 @@ import tensorflow.compat.v1 as tf
 from graph_masker.errors import SourceError
 from graph_masker.files.bundle import data_path, read_index
 
+# The key of the Python objects that tf.train.Checkpoint and Keras save, beside those of their attributes.
+_OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
@@ -234,13 +236,28 @@ class _trouble:
             raise damaged(self._prefix, error) from error
 
 
+def check_named(reader: CheckpointReader) -> None:
+    """Refuses a checkpoint whose keys are no names of variables, so that no graph tells what they are.
+
+    Raises:
+        SourceError: it is such a one.
+    """
+    if _OBJECTS in reader.names():
+        raise SourceError(
+            f"{reader.prefix}: expected tensors with the names of variables, as tf.train.Saver writes them, found "
+            "those of Python objects (tf.train.Checkpoint, Keras' save_weights, tf.saved_model.save); save the model "
+            "by tf.train.Saver"
+        )
+
+
 def open_complete(prefix: str) -> CheckpointReader:
     """Returns a reader of a checkpoint whose files are all there, as long as its index says.
 
     Raises:
-        SourceError: they are not, or the index is damaged.
+        SourceError: they are not, the index is damaged, or its keys are no names of variables.
     """
     reader, index = CheckpointReader(prefix), read_index(prefix)
+    check_named(reader)
     wanted: Dict[str, int] = {}
     if index is not None:
         for _, entry in index.stored():

@@ -17,7 +17,15 @@ from graph_masker.files.destination import (
     publishing_saved_model,
 )
 from graph_masker.files.graphs import ConstantsReader, is_text, read_graph, view_of
-from graph_masker.files.source import Kind, Source, find_source, is_saved_model, open_complete
+from graph_masker.files.source import (
+    CheckpointReader,
+    Kind,
+    Source,
+    check_named,
+    find_source,
+    is_saved_model,
+    open_complete,
+)
 from graph_masker.plan import MaskPlan
 from graph_masker.pruning.constants import check_constants, with_constants
 from graph_masker.pruning.plans import plan_one_shot, unused_fields
@@ -77,6 +85,7 @@ def prune_model(
             + ("; prune the frozen graph that it was made of" if source.kind is Kind.SAVED_MODEL else "")
         )
     elif source.graph_path is None:
+        check_named(CheckpointReader(source.prefix))
         raise SourceError(
             f"{source.prefix}.meta: expected the graph of this checkpoint, which tells what its weights are, found no "
             "such file; copy it from the training directory, or name one by --meta"
