@@ -108,6 +108,7 @@ def test_a_frozen_graphs_output_is_that_of_the_live_graph(written: Written, live
         spec = PruningSpec.from_dict({**spec.to_dict(), "exclude": [*spec.exclude, "^split/"]})
         expected = masked_live(written.prefix, spec, written.is_resource)
     result = prune_model(source, path, spec)
+    assert result.part_by_part == ()
     old, new = tensors_of(source), tensors_of(path)
     assert_same_bits({key: new[key] for key in expected.weights}, expected.weights)
     assert_same_bits({weight.variable: weight.threshold for weight in result.weights}, expected.thresholds)
@@ -117,6 +118,14 @@ def test_a_frozen_graphs_output_is_that_of_the_live_graph(written: Written, live
         assert run_frozen(source).tobytes() != expected.output.tobytes()
     else:
         assert files_of(written.folder)["frozen.pb"] == files_of(tmp_path)["pruned.pb"]
+
+
+def test_parts_of_a_frozen_weight_are_listed(written: Written, tmp_path: Any) -> None:
+    for kind in KINDS:
+        result = prune_model(str(written.folder / kind), str(tmp_path / kind), spec_of("element"))
+        has_parts = any("/part_" in weight.variable for weight in result.weights)
+        assert result.part_by_part == (("split/dense/kernel",) if has_parts else ())
+        assert has_parts == (kind.startswith("frozen"))
 
 
 def test_all_else_is_copied_byte_for_byte(written: Written, tmp_path: Any) -> None:
