@@ -125,7 +125,9 @@ def _chosen(source: Source, meta_graphs: Any, tags: Tuple[str, ...]) -> Any:
     wanted = tuple(sorted(tags)) or ((_SERVING,) if (_SERVING,) in by_tags or len(by_tags) > 1 else next(iter(by_tags)))
     if wanted not in by_tags:
         found = " and ".join(", ".join(item) or "none" for item in by_tags)
-        raise SourceError(f"{source.path}: expected a graph with tags {', '.join(wanted)}, found those with {found}")
+        raise SourceError(
+            f"{source.path}: expected a graph with tags {', '.join(wanted)}, found those with {found}; choose by --tags"
+        )
     return by_tags[wanted]
 
 

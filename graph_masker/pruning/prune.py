@@ -3,7 +3,8 @@
 import functools
 import os
 import shutil
-from typing import Any, Callable, Iterable, Optional, Sequence, Tuple
+from dataclasses import replace
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 from graph_masker.errors import DestinationError, SourceError
 from graph_masker.files import writing
@@ -16,7 +17,7 @@ from graph_masker.files.destination import (
     publishing,
     publishing_saved_model,
 )
-from graph_masker.files.graphs import ConstantsReader, is_text, read_graph, view_of
+from graph_masker.files.graphs import ConstantsReader, is_text, read_graph, read_saved_model, view_of
 from graph_masker.files.source import (
     CheckpointReader,
     Kind,
@@ -26,11 +27,12 @@ from graph_masker.files.source import (
     is_saved_model,
     open_complete,
 )
-from graph_masker.plan import MaskPlan
+from graph_masker.plan import MaskPlan, Skip
 from graph_masker.pruning.constants import check_constants, with_constants
 from graph_masker.pruning.plans import plan_one_shot, unused_fields
 from graph_masker.pruning.result import PruneResult
 from graph_masker.pruning.tensors import Tensors
+from graph_masker.sites import find_sites
 from graph_masker.spec import PruningSpec
 from rewriters import DEFAULT_RULES, Rule
 
@@ -96,7 +98,22 @@ def prune_model(
         if source.kind is Kind.SAVED_MODEL:
             work = _prune_saved_model
     meta_graph = read_graph(source, tags)
-    return work(source, meta_graph, plan_one_shot(view_of(meta_graph), spec, rules), dst, overwrite, progress)
+    plan = plan_one_shot(view_of(meta_graph), spec, rules)
+    if source.kind is Kind.SAVED_MODEL:
+        plan = replace(plan, skips=(*plan.skips, *_left_by_tags(source, plan, rules)))
+    return work(source, meta_graph, plan, dst, overwrite, progress)
+
+
+def _left_by_tags(source: Source, plan: MaskPlan, rules: Sequence[Rule]) -> Iterator[Skip]:
+    """Yields the weights that only other graphs of a SavedModel have."""
+    assert source.graph_path is not None
+    known = {site.variable for site in plan.sites} | {skip.variable for skip in plan.skips}
+    for meta_graph in read_saved_model(source.graph_path).meta_graphs:
+        for candidate in find_sites(view_of(meta_graph), rules).candidates:
+            if candidate.variable not in known:
+                known.add(candidate.variable)
+                named = ",".join(meta_graph.meta_info_def.tags)
+                yield Skip(candidate.variable, "", f"only a graph that was not chosen has it (--tags {named})")
 
 
 def _prune_checkpoint(

@@ -166,7 +166,8 @@ def _check_data(reader: Reader, sites: Sequence[Site]) -> str:
             if threshold.shape != () or not np.isfinite(threshold.astype(np.float64)):
                 raise VerificationError(f"{prefix}: expected a finite scalar in '{site.threshold}', found {threshold}")
         zeros, entries = zeros + int(np.sum(mask == 0)), entries + mask.size
-    return f"data: masks of zeros and ones only, {zeros:,} of {entries:,} entries masked out ({zeros / max(1, entries):.4f})"
+    sparsity = zeros / max(1, entries)
+    return f"data: masks of zeros and ones only, {zeros:,} of {entries:,} entries masked out ({sparsity:.4f})"
 
 
 def _check_run(
