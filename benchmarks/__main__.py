@@ -18,7 +18,7 @@ GROUPS = {
     "rewriting": "What masking adds to building a training graph",
     "engine": "What masks and their updates cost while training",
     "stripping": "What taking masks out of a frozen graph costs",
-    "streaming": "What fold costs beside a plain copy",
+    "streaming": "What fold, rewrite and prune cost beside a plain copy",
 }
 
 

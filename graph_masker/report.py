@@ -67,7 +67,7 @@ def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Ta
         if has_targets:
             row.append(_target(site.pruning) if site.pruning is not None else "")
         if zeros:
-            row.append(f"{zeros[site.variable] / site.entries:.4f}" if site.variable in zeros else "no mask")
+            row.append(f"{zeros[site.variable] / max(1, site.entries):.4f}" if site.variable in zeros else "no mask")
         table.add_row(*row)
     return table
 
@@ -161,8 +161,8 @@ def weights_table(result: Any, target: Optional[float] = None) -> Table:
         table.add_column(heading, justify="right")
     for weight in result.weights:
         requested = [] if target is None else [f"{weight.entries - kept_entries(weight.entries, target):,}"]
-        sparsity = f"{weight.zeros / weight.entries:.4f}"
-        table.add_row(weight.variable, f"{weight.entries:,}", f"{weight.zeros:,}", *requested, sparsity)
+        sparsity = f"{weight.zeros / max(1, weight.entries):.4f}"
+        table.add_row(visible(weight.variable), f"{weight.entries:,}", f"{weight.zeros:,}", *requested, sparsity)
     return table
 
 
@@ -181,7 +181,7 @@ def pruned_table(result: Any) -> Table:
         sparsity = f"{weight.zeros / max(1, weight.entries):.4f}"
         threshold = f"{float(weight.threshold):.4g}"
         row = (_target(weight.pruning), f"{weight.entries:,}", f"{weight.zeros:,}", sparsity, threshold)
-        table.add_row(weight.variable, *row)
+        table.add_row(visible(weight.variable), *row)
     return table
 
 

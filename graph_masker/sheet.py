@@ -71,7 +71,7 @@ def _site(site: Site, zeros: Optional[int]) -> List[Any]:
         str(site.masked).lower(),
         str(site.trainable).lower(),
         "" if zeros is None else zeros,
-        "" if zeros is None else zeros / site.entries,
+        "" if zeros is None else zeros / max(1, site.entries),
         *asked,
         "",
         "",

@@ -11,7 +11,7 @@ from graph_masker.files.copying import Progress
 from graph_masker.files.destination import check_destination, publishing, publishing_saved_model
 from graph_masker.files.graphs import read_graph_def, read_saved_model, serialized
 from graph_masker.files.sizes import files_of, raw_and_gzipped
-from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, is_saved_model
+from graph_masker.files.source import Kind, Source, find_source, is_saved_model, open_complete
 from graph_masker.folding import FoldedWeight, fold_tensors
 from graph_masker.masks import find_masks
 from graph_masker.unmasking import strip_graph, unmask_meta_graph
@@ -92,7 +92,7 @@ def _strip_saved_model(source: Source, dst: str, progress: Optional[Progress], o
         )
     if source.prefix is None:
         raise SourceError(f"{folder}: expected variables/variables.index, found no such file; export it anew")
-    reader = CheckpointReader(source.prefix)
+    reader = open_complete(source.prefix)
     names = find_masks(reader, pairs)
     graph_name, variables = os.path.basename(source.graph_path), os.path.dirname(source.prefix)
     left = [graph_name, os.path.relpath(variables, folder)]

@@ -1,5 +1,6 @@
-"""What fold costs on a large checkpoint, beside a plain copy of the same files that is flushed to the disk."""
+"""What work on a large checkpoint costs, beside a plain copy of the same files that is flushed to the disk."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -24,19 +25,21 @@ def run(options: Options) -> List[Outcome]:
     from benchmarks.streaming.files import CHECKPOINTS, make
 
     costs = []
-    for kind in options.chosen(CHECKPOINTS, CHECKPOINTS):
+    for kind, is_masked in itertools.product(options.chosen(CHECKPOINTS, CHECKPOINTS), (True, False)):
         with tempfile.TemporaryDirectory(prefix="graph_masker-") as folder:
-            # The checkpoint, a copy of it and what is made of it.
+            # The checkpoint, and what is made of it; rewriting adds half of it.
             if shutil.disk_usage(folder).free < 3.2 * kind.size:
                 raise click.UsageError(f"{folder}: expected {3.2 * kind.size / 1e9:.0f} GB of space; set TMPDIR")
             options.progress(f"{kind.title}: making it")
             source = os.path.join(folder, "source")
             os.mkdir(source)
-            made = make(source, kind)
+            made = make(source, kind, is_masked)
             options.progress(f"{kind.title}: {made.tensors} tensors, {made.size / 1e9:.2f} GB")
-            rounds = measuring.measure(source, folder, options.repeat)
-        costs.append(summary.summarize(kind, made, rounds))
-        options.progress(report.line(costs[-1]))
+            for command in ("fold",) if is_masked else ("rewrite", "prune"):
+                rounds = measuring.measure(source, folder, options.repeat, command)
+                costs.append(summary.summarize(command, kind, made, rounds))
+                options.progress(report.line(costs[-1]))
+    costs.sort(key=lambda cost: summary.COMMANDS.index(cost.command))
     machine, outcomes = describe(), summary.outcomes(costs)
     values = report.as_dict(machine, options.repeat, costs, outcomes)
     section = report.markdown(machine, options.repeat, costs, outcomes)

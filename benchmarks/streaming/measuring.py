@@ -20,7 +20,7 @@ class Round(NamedTuple):
     peak: int
 
 
-def measure(source: str, folder: str, repeat: int, command: str = "fold") -> List[Round]:
+def measure(source: str, folder: str, repeat: int, command: str) -> List[Round]:
     """Returns some rounds; which comes first changes from one to the next.
 
     Args:

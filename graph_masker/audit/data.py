@@ -123,7 +123,7 @@ class Layer:
     @property
     def sparsity(self) -> float:
         """Fraction of zeros that folding leaves."""
-        return self.zeros / self.entries
+        return self.zeros / max(1, self.entries)
 
     @property
     def pruned(self) -> int:

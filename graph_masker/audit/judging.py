@@ -45,7 +45,7 @@ def judge_layer(layer: Layer, outlined: Outlined, asked: Optional[Asked], any_ma
         add("not a mask", f"{measured.odd:,} entries of '{layer.mask}' are neither 0 nor 1")
     if measured.not_finite:
         add("not finite", f"{measured.not_finite:,} stored entries are NaN or infinite")
-    if layer.zeros == layer.entries:
+    if 0 < layer.zeros == layer.entries:
         add("nothing left", "every entry is zero" + (" under its mask" if layer.mask is not None else ""))
     found.extend(_off_target(layer, asked))
     return found

@@ -1,5 +1,6 @@
 """Which weights and masks a source has, before anything is measured."""
 
+import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from graph_masker import tf_compat
@@ -7,6 +8,7 @@ from graph_masker.accumulators import COUNTERS, accumulators_of
 from graph_masker.audit.data import Finding
 from graph_masker.errors import SourceError
 from graph_masker.files.graphs import ConstantsReader, Reader, view_of
+from graph_masker.files.source import CheckpointReader, check_named
 from graph_masker.masks import stored_masks, weight_of_mask
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
 from graph_masker.planning import make_plan
@@ -14,6 +16,10 @@ from graph_masker.sites import Consumer, Findings, find_sites
 from graph_masker.steps import OWN_STEP
 from graph_masker.view import GraphView, OpName, threshold_of, whole_name
 from rewriters import DEFAULT_RULES
+
+# In the keys of tf.train.Checkpoint and of Keras: an optimizer's slot, and what may be a mask.
+_OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
+_OBJECT_MASK = re.compile(r"(^|[/_])mask/\.ATTRIBUTES/VARIABLE_VALUE$")
 
 
 class Outlined(NamedTuple):
@@ -74,7 +80,13 @@ def outline_of(reader: Reader, graph: Optional[Graph]) -> Outline:
     Args:
         reader: its tensors.
         graph: None where there is none; weights are then told by names and shapes.
+
+    Raises:
+        SourceError: its keys are names of Python objects, and a graph or masks would have to be matched with them.
     """
+    is_told_by_names = graph is None and not any(_OBJECT_MASK.search(name) for name in reader.names())
+    if isinstance(reader, CheckpointReader) and not is_told_by_names:
+        check_named(reader)
     masks, findings = _stored(reader, graph)
     if graph is None:
         return _by_names(reader, masks, findings)
@@ -138,6 +150,8 @@ def _by_names(reader: Reader, masks: Mapping[str, str], findings: List[Finding])
 
 def _is_copy(name: str, shapes: Mapping[str, Sequence[int]]) -> bool:
     """Tells whether a tensor is an optimizer's slot or a moving average: named after another one of its shape."""
+    if _OBJECT_SLOT in name:
+        return True
     owner = name.rpartition("/")[0]
     # An optimizer's scope may stand before the weight's name.
     while owner and owner not in shapes:

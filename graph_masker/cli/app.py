@@ -7,7 +7,7 @@ from typing import Callable, Optional
 import click
 
 import graph_masker
-from graph_masker.errors import DestinationError, GraphMaskerError
+from graph_masker.errors import DestinationError, GraphMaskerError, UsageError
 from graph_masker.text import visible
 
 
@@ -41,8 +41,7 @@ def _command() -> Optional[Callable[[], None]]:
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        raise UsageError(_line(error)) from error
     except OSError as error:
         # Commands name the files that they cannot read or write; what is left is their own output.
         if error.filename is not None:
@@ -52,6 +51,19 @@ def _command() -> Optional[Callable[[], None]]:
     if isinstance(result, int):
         sys.exit(result)
     return result if callable(result) else None
+
+
+def _line(error: click.ClickException) -> str:
+    """Returns what click says in several lines as one, in the form that all other errors have."""
+    found = " ".join(error.format_message().split()).rstrip(".")
+    found = found[:1].lower() + found[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        # Where an option lacks its value, click does not say of which command.
+        asked = next((f"graph-masker {item}" for item in sys.argv[1:] if item in commands.commands), "graph-masker")
+        return f"{found}; see `{asked} --help`"
+    usage = " ".join([context.command_path, *context.command.collect_usage_pieces(context)])
+    return f"{found}; expected `{usage}`; see `{context.command_path} --help`"
 
 
 def quiet_tensorflow() -> None:

@@ -56,13 +56,14 @@ def inspect(
     from graph_masker.files.source import find_source
     from rewriters import DEFAULT_RULES
 
-    source = find_source(src)
-    meta_graph = read_graph(source, tags_of(tags))
-    view = view_of(meta_graph)
-    plan = inspection.plan_view(view, spec, DEFAULT_RULES)
-    if drawing is not None:
-        documents.write(drawing, _drawn(view, plan, pattern, os.path.splitext(drawing)[1].lower()))
-    zeros = inspection.mask_zeros(inspection.tensors_of(source, meta_graph), plan)
+    with report.progress("inspecting"):
+        source = find_source(src)
+        meta_graph = read_graph(source, tags_of(tags))
+        view = view_of(meta_graph)
+        plan = inspection.plan_view(view, spec, DEFAULT_RULES)
+        if drawing is not None:
+            documents.write(drawing, _drawn(view, plan, pattern, os.path.splitext(drawing)[1].lower()))
+        zeros = inspection.mask_zeros(inspection.tensors_of(source, meta_graph), plan)
     if as_json:
         click.echo(json.dumps(report.plan_as_dict(plan, zeros), indent=2))
     elif as_csv:

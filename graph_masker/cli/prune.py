@@ -34,6 +34,7 @@ def prune(
     quiet_tensorflow()
     from graph_masker import report
     from graph_masker.pruning import prune_model
+    from graph_masker.text import visible
 
     spec = one_shot_spec_of(spec_file, hparams, options)
     with report.progress("pruning") as advance:
@@ -41,6 +42,9 @@ def prune(
     report.console().print(report.pruned_table(result), report.skips_table(result.plan))
     if result.unused:
         click.echo(f"not used in one shot: {', '.join(result.unused)}")
+    if result.part_by_part:
+        names = ", ".join(map(visible, result.part_by_part))
+        click.echo(f"each part pruned by itself, since a frozen graph does not tell that they are one: {names}")
     with report.progress("measuring") as advance:
         size = report.size_line(result.files, advance)
     also = ((result.copies, "moving averages"), (result.masks, "masks"))

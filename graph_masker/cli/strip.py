@@ -17,12 +17,12 @@ def strip(src: str, dst: str, overwrite: bool) -> None:
     """
     quiet_tensorflow()
     from graph_masker import report
+    from graph_masker.files.sizes import files_of
     from graph_masker.stripping import strip_model
 
     with report.progress("stripping") as advance:
         result = strip_model(src, dst, advance, overwrite)
     report.console().print(report.weights_table(result))
-    (before, before_zipped), (after, after_zipped) = result.sizes()
-    click.echo(
-        f"wrote {result.dst}: {before:,} bytes before, {after:,} after; gzipped {before_zipped:,} and {after_zipped:,}"
-    )
+    with report.progress("measuring") as advance:
+        before, after = (report.size_line(files_of(path), advance) for path in (result.src, result.dst))
+    click.echo(f"wrote {result.dst}: {after}; before: {before}")

@@ -33,6 +33,7 @@ def verify(
     run without --run.
     """
     quiet_tensorflow()
+    from graph_masker.report import progress
     from graph_masker.verification import verify_model
 
     files = []
@@ -41,14 +42,15 @@ def verify(
         if not is_pair:
             raise UsageError(f"--input {text}: expected TENSOR=FILE, found no '='")
         files.append((tensor, path))
-    result = verify_model(
-        src,
-        run,
-        outputs,
-        against=against,
-        may_be_pruned=pruned,
-        inputs=files,
-        tags=tags_of(tags),
-    )
+    with progress("verifying"):
+        result = verify_model(
+            src,
+            run,
+            outputs,
+            against=against,
+            may_be_pruned=pruned,
+            inputs=files,
+            tags=tags_of(tags),
+        )
     for line in result.checks:
         click.echo(line)

@@ -2,7 +2,8 @@
 
 What stays as it is goes from file to file as bytes, in its order and its shard. What changes is computed and saved by
 TensorFlow, a batch at a time, in graphs of ours: nothing of the model's is run. That gives checksums; the bytes then go
-to where the old ones were. Memory does not depend on the checkpoint's size.
+to where the old ones were. What is new is the same value over and over, and is written as it is. Memory does not depend
+on the checkpoint's size.
 """
 
 import contextlib
@@ -10,13 +11,12 @@ import ctypes
 import errno
 import itertools
 import os
+import sys
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import (
     IO,
-    AbstractSet,
     Any,
     Callable,
     Deque,
@@ -24,7 +24,6 @@ from typing import (
     Iterable,
     Iterator,
     List,
-    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -34,12 +33,14 @@ from typing import (
 )
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.files import writing
-from graph_masker.files.bundle import Tensor, data_path, index_of, read_index, slices_of, write_index
-from graph_masker.files.source import CheckpointReader, bytes_of, damaged, reason
+from graph_masker.files import checksums, writing
+from graph_masker.files.bundle import Tensor, data_path, index_of, read_index, write_index
+from graph_masker.files.changes import Addition, Changes
+from graph_masker.files.computing import Computer
+from graph_masker.files.source import CheckpointReader, bytes_of, damaged
+from graph_masker.tf_compat.bundles import BundleEntryProto, BundleHeaderProto
 
 # Of what is computed at once: each needs its mask, too.
 _BATCH_BYTES = 16 * 2**20
@@ -50,39 +51,11 @@ _STRIDE = 64 * 2**20
 
 # Batches after which freed memory is given back, which makes the next allocations slower.
 _TRIM = 8
-# Bytes that are copied through this process where the kernel cannot.
+# Bytes that are written at a time, and that are copied through this process where the kernel cannot.
 _BUFFER = 2**20
 
 # Called with bytes done and bytes in all.
 Progress = Callable[[int, int], None]
-
-
-class Addition(NamedTuple):
-    """A tensor that the source does not have; every entry of it is `fill`."""
-
-    dtype: tf.DType
-    shape: Tuple[int, ...]
-    fill: float
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What the new checkpoint has otherwise than the source. Everything it does not name is copied, bit for bit.
-
-    Attributes:
-        dropped: keys that the new checkpoint does not have.
-        products: mask by key: the key's values become TensorFlow's own product of mask and values.
-        seen: called with each key of `products` and the values of its mask, or of a part of both; in any thread.
-        replacements: function by key: it gets the key's values and returns new ones of the same dtype and shape; in any
-            thread, and again for each part where the source holds parts.
-        additions: new tensors by key.
-    """
-
-    dropped: AbstractSet[str] = frozenset()
-    products: Mapping[str, str] = field(default_factory=dict)
-    seen: Callable[[str, np.ndarray], None] = lambda key, mask: None
-    replacements: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
-    additions: Mapping[str, Addition] = field(default_factory=dict)
 
 
 def copy_checkpoint(
@@ -130,7 +103,18 @@ class _Value(NamedTuple):
     size: int
 
 
-_Segment = Union[_Run, _Value]
+class _Fill(NamedTuple):
+    """A tensor that the source does not have."""
+
+    name: str
+    addition: Addition
+
+    @property
+    def size(self) -> int:
+        return bytes_of(self.addition.shape, self.addition.dtype)
+
+
+_Segment = Union[_Run, _Value, _Fill]
 _Result = TypeVar("_Result")
 
 
@@ -141,7 +125,8 @@ class _Copy:
         self._reader, self._changes, self._prefix, self._progress = reader, changes, prefix, progress
         # Of the source; None for a checkpoint of the first format.
         self._index = read_index(reader.prefix)
-        self._header: Any = None if self._index is None else self._index.header
+        self._header = _header() if self._index is None else self._index.header
+        self._computer = Computer(reader, changes)
         self._kept = set(reader.names()) - changes.dropped
         self._shards = self._planned()
         self._entries: Dict[bytes, Any] = {}
@@ -157,6 +142,7 @@ class _Copy:
                 for batch, piece in _ahead(self._computed, _batches(segments)):
                     self._append(batch, piece, shard, out)
             flushes.append(background.submit(writing.sync, path))
+        self._computer.close()
         if self._index is not None:
             # Those of tensors in parts have no bytes: they say which parts there are.
             kept = {key for key, tensor in self._index.tensors.items() if tensor.name in self._kept}
@@ -187,17 +173,15 @@ class _Copy:
         if found is None or found.entries != self._entries:
             raise VerificationError(f"{name}.index: does not read back as it was written; is the disk sound?")
         segments = [_Value(found.tensors[key], entry.size) for key, entry in found.stored()]
-        for batch, _ in _ahead(lambda batch: self._check_batch(written, batch), _batches(segments)):
+        for batch in _batches(segments):
+            tensors = [segment.tensor for segment in batch if isinstance(segment, _Value)]
+            try:
+                written.check(tensors)
+            except SourceError:
+                self._blame(written, tensors)
+                raise
+            self._trim()
             self._advance(sum(segment.size for segment in batch))
-
-    def _check_batch(self, written: CheckpointReader, batch: Sequence[_Segment]) -> None:
-        tensors = [segment.tensor for segment in batch if isinstance(segment, _Value)]
-        try:
-            written.check(tensors)
-        except SourceError:
-            self._blame(written, tensors)
-            raise
-        self._trim()
 
     def _blame(self, written: CheckpointReader, tensors: Sequence[Tensor]) -> None:
         """Finds out which tensor does not read back, and whether it is the source that is damaged."""
@@ -232,9 +216,7 @@ class _Copy:
                 else:
                     _extend(segments, key, entry)
         planned = [shards[shard] for shard in sorted(shards)] or [[]]
-        planned[-1] += [
-            _Value(Tensor(name), bytes_of(new.shape, new.dtype)) for name, new in self._changes.additions.items()
-        ]
+        planned[-1] += [_Fill(name, new) for name, new in self._changes.additions.items()]
         return planned
 
     def _append(self, batch: Sequence[_Segment], piece: Optional[str], shard: int, out: IO[bytes]) -> None:
@@ -249,6 +231,8 @@ class _Copy:
                 for key in segment.keys:
                     entry = self._index.entries[key]
                     self._add(key, entry, shard, position + entry.offset - segment.start)
+            elif isinstance(segment, _Fill):
+                self._add(segment.name.encode(), self._filled(segment, out), shard, position)
             else:
                 assert piece is not None
                 key, entry = computed[segment.tensor]
@@ -259,11 +243,28 @@ class _Copy:
             os.unlink(piece + ".index")
             os.unlink(data_path(piece, 0, 1))
 
+    def _filled(self, segment: _Fill, out: IO[bytes]) -> Any:
+        """Appends a tensor that is the same value over and over; returns its entry."""
+        new = segment.addition
+        # By way of float64: numpy fills no array of bfloat16.
+        value = np.array([new.fill]).astype(new.dtype.as_numpy_dtype).tobytes()
+        buffer, left = memoryview(value * max(1, _BUFFER // len(value))), segment.size
+        while left:
+            # A disk that fills up takes less than it is given.
+            done = out.write(buffer[: min(left, len(buffer))])
+            left -= done
+            self._advance(done)
+        crc = checksums.masked(checksums.crc32c_of_repeated(value, segment.size // len(value)))
+        entry = BundleEntryProto(dtype=new.dtype.as_datatype_enum, size=segment.size, crc32c=crc)
+        # A shape without axes is there, too.
+        entry.shape.SetInParent()
+        for size in new.shape:
+            entry.shape.dim.add(size=size)
+        return entry
+
     def _entries_of(self, piece: str) -> Dict[Tensor, Tuple[bytes, Any]]:
         index = read_index(piece)
         assert index is not None
-        if self._header is None:
-            self._header = index.header
         return {index.tensors[key]: (key, entry) for key, entry in index.stored()}
 
     def _shard_of_source(self, shard: int) -> IO[bytes]:
@@ -293,68 +294,13 @@ class _Copy:
         if not values:
             return None
         piece = os.path.join(os.path.dirname(self._prefix), f".piece-{next(self._pieces)}")
-        try:
-            with contextlib.ExitStack() as stack:
-                # Of these, memory has room for one.
-                if sum(value.size for value in values) > _BATCH_BYTES:
-                    stack.enter_context(self._large)
-                self._save([value.tensor for value in values], piece)
-        except tf.errors.OpError as error:
-            # An OutOfRangeError means a source that ends too early, or a file that may not grow as large as it should.
-            if error.op is not None and error.op.type == "RestoreV2":
-                raise damaged(self._reader.prefix, error) from error
-            raise OSError(errno.EIO, reason(error)) from error
+        with contextlib.ExitStack() as stack:
+            # Of these, memory has room for one.
+            if sum(value.size for value in values) > _BATCH_BYTES:
+                stack.enter_context(self._large)
+            self._computer.save([value.tensor for value in values], piece)
         self._trim()
         return piece
-
-    def _save(self, values: Sequence[Tensor], prefix: str) -> None:
-        products, replacements, additions = self._changes.products, self._changes.replacements, self._changes.additions
-        with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_local()) as session:
-            read = {item: item for item in values if item.name not in additions and item.name not in replacements}
-            masks = {item: Tensor(products[item.name], item.part) for item in read if item.name in products}
-            restored = self._restored({*read, *masks.values()})
-            tensors, feeds = [], {}
-            for item in values:
-                if item.name in additions:
-                    new = additions[item.name]
-                    tensors.append(tf.fill(new.shape, tf.cast(new.fill, new.dtype)))
-                elif item.name in replacements:
-                    value = self._replaced(item, session)
-                    tensors.append(tf.placeholder(self._reader.dtype(item.name), value.shape))
-                    feeds[tensors[-1]] = value
-                elif item in masks:
-                    # The very product of the masked graph, so that the folded weights are its bits.
-                    tensors.append(tf.multiply(restored[masks[item]], restored[item]))
-                else:
-                    tensors.append(restored[item])
-            names, parts = zip(*values)
-            saved = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=parts, tensors=tensors)
-            _, seen = session.run([saved, [restored[mask] for mask in masks.values()]], feeds)
-        for item, mask in zip(masks, seen):
-            self._changes.seen(item.name, mask)
-
-    def _replaced(self, item: Tensor, session: tf.Session) -> np.ndarray:
-        """Returns what takes the place of a tensor or of a part of it."""
-        (whole,) = self._restored([Tensor(item.name)]).values()
-        old = session.run(whole)
-        new = self._changes.replacements[item.name](old)
-        if (new.shape, new.dtype) != (old.shape, old.dtype):
-            raise VerificationError(
-                f"'{item.name}': expected new values {old.shape} of type {old.dtype}, found {new.shape}, {new.dtype}"
-            )
-        return new[slices_of(item.part)]
-
-    def _restored(self, wanted: Iterable[Tensor]) -> Dict[Tensor, Any]:
-        """Returns tensors of the default graph that read the source."""
-        items = list(wanted)
-        if not items:
-            return {}
-        names, parts = zip(*items)
-        types = [self._reader.dtype(name) for name in names]
-        restored = tf.raw_ops.RestoreV2(
-            prefix=self._reader.prefix, tensor_names=names, shape_and_slices=parts, dtypes=types
-        )
-        return dict(zip(items, restored))
 
     def _trim(self) -> None:
         """Gives freed memory back to the system now and then, where the C library can: threads would keep their own."""
@@ -417,9 +363,8 @@ def _batches(segments: Sequence[_Segment]) -> Iterator[List[_Segment]]:
     yield batch
 
 
-def _local() -> tf.ConfigProto:
-    config = tf.ConfigProto(device_count={"GPU": 0})
-    # Folding constants would make those of masks before they are saved.
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
-    config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
-    return config
+def _header() -> Any:
+    """Returns the header of an index that TensorFlow would write on this machine."""
+    header = BundleHeaderProto(endianness=BundleHeaderProto.Endianness.Value(sys.byteorder.upper()))
+    header.version.producer = 1
+    return header

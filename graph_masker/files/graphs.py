@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.files.checks import first_fault
-from graph_masker.files.source import CheckpointReader, Kind, Source
+from graph_masker.files.source import CheckpointReader, Kind, Source, check_named
 from graph_masker.view import VARIABLE_OPS, GraphView
 
 _TEXT = ".pbtxt"
@@ -28,6 +28,8 @@ def read_graph(source: Source, tags: Iterable[str] = ()) -> Any:
         SourceError: it is missing, damaged or of another kind.
     """
     if source.graph_path is None:
+        assert source.prefix is not None, "a source without tensors is a graph"
+        check_named(CheckpointReader(source.prefix))
         raise SourceError(
             f"{source.prefix}.meta: expected the graph of this checkpoint, found no such file; "
             "copy it from the training directory"
@@ -123,7 +125,9 @@ def _chosen(source: Source, meta_graphs: Any, tags: Tuple[str, ...]) -> Any:
     wanted = tuple(sorted(tags)) or ((_SERVING,) if (_SERVING,) in by_tags or len(by_tags) > 1 else next(iter(by_tags)))
     if wanted not in by_tags:
         found = " and ".join(", ".join(item) or "none" for item in by_tags)
-        raise SourceError(f"{source.path}: expected a graph with tags {', '.join(wanted)}, found those with {found}")
+        raise SourceError(
+            f"{source.path}: expected a graph with tags {', '.join(wanted)}, found those with {found}; choose by --tags"
+        )
     return by_tags[wanted]
 
 

@@ -9,7 +9,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from graph_masker.errors import SourceError
+from graph_masker.files.bundle import data_path, read_index
 
+# The key of the Python objects that tf.train.Checkpoint and Keras save, beside those of their attributes.
+_OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
@@ -180,16 +183,26 @@ class CheckpointReader:
             (value,) = tf.raw_ops.RestoreV2(
                 prefix=self.prefix, tensor_names=[name], shape_and_slices=[spec], dtypes=[self._types[name]]
             )
-            with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+            with tf.Session(config=as_written()) as session:
                 return np.asarray(session.run(value))
 
     def check(self, tensors: Sequence[Tuple[str, str]]) -> None:
         """Reads tensors, or parts of them, so that their checksums are checked, and forgets them."""
-        names, parts = zip(*tensors)
+        others = []
+        with _trouble(self.prefix):
+            for name, part in tensors:
+                # This takes no graph, but the way through numpy, which does not know every type.
+                if not part and _is_plain(self._types[name]):
+                    self._reader.get_tensor(name)
+                else:
+                    others.append((name, part))
+        if not others:
+            return
+        names, parts = zip(*others)
         types = [self._types[name] for name in names]
         with _trouble(self.prefix), tf.Graph().as_default(), tf.device("/cpu:0"):
             values = tf.raw_ops.RestoreV2(prefix=self.prefix, tensor_names=names, shape_and_slices=parts, dtypes=types)
-            with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+            with tf.Session(config=as_written()) as session:
                 session.run(values[0].op)
 
 
@@ -200,6 +213,22 @@ def is_readable(prefix: str) -> bool:
     except SourceError:
         return False
     return True
+
+
+def _is_plain(dtype: tf.DType) -> bool:
+    """Tells whether each entry of a type is a number of so many bytes, for TensorFlow as for numpy."""
+    return bool(dtype.is_floating or dtype.is_complex or (dtype.is_integer and not dtype.is_quantized) or dtype.is_bool)
+
+
+def as_written() -> tf.ConfigProto:
+    """Returns the options of a session on the processor that runs a graph as it is.
+
+    To optimize one takes longer than to read a few tensors, and makes constants of what is the same for all entries.
+    """
+    config = tf.ConfigProto(device_count={"GPU": 0})
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
+    return config
 
 
 class _trouble:
@@ -216,9 +245,52 @@ class _trouble:
             raise damaged(self._prefix, error) from error
 
 
+def check_named(reader: CheckpointReader) -> None:
+    """Refuses a checkpoint whose keys are no names of variables, so that no graph tells what they are.
+
+    Raises:
+        SourceError: it is such a one.
+    """
+    if _OBJECTS in reader.names():
+        raise SourceError(
+            f"{reader.prefix}: expected tensors with the names of variables, as tf.train.Saver writes them, found "
+            "those of Python objects (tf.train.Checkpoint, Keras' save_weights, tf.saved_model.save); save the model "
+            "by tf.train.Saver"
+        )
+
+
+def open_complete(prefix: str) -> CheckpointReader:
+    """Returns a reader of a checkpoint whose files are all there, as long as its index says.
+
+    Raises:
+        SourceError: they are not, the index is damaged, or its keys are no names of variables.
+    """
+    reader, index = CheckpointReader(prefix), read_index(prefix)
+    check_named(reader)
+    wanted: Dict[str, int] = {}
+    if index is not None:
+        for _, entry in index.stored():
+            path = data_path(prefix, entry.shard_id, index.header.num_shards)
+            wanted[path] = max(wanted.get(path, 0), entry.offset + entry.size)
+    for path, size in sorted(wanted.items()):
+        try:
+            found = os.path.getsize(path)
+        except OSError:
+            raise SourceError(
+                f"{path}: expected a file of at least {size:,} bytes, as {prefix}.index says, found none; copy the "
+                "checkpoint anew from where it was trained"
+            ) from None
+        if found < size:
+            raise SourceError(
+                f"{path}: expected at least {size:,} bytes, as {prefix}.index says, found {found:,}; copy the "
+                "checkpoint anew from where it was trained"
+            )
+    return reader
+
+
 def one_line(error: Exception) -> str:
-    """Returns the beginning of an error's message, in one line."""
-    return " ".join(str(getattr(error, "message", error)).split())[:160]
+    """Returns the beginning of an error's message, in one line; ops of ours that TensorFlow names are left out."""
+    return " ".join(str(getattr(error, "message", error)).partition("[[node")[0].split())[:160]
 
 
 def reason(error: Exception) -> str:

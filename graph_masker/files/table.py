@@ -7,7 +7,9 @@ release 1.2 TensorFlow writes tables without compression.
 
 import itertools
 import struct
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+
+from graph_masker.files.checksums import crc32c, masked
 
 Item = Tuple[bytes, bytes]
 
@@ -16,10 +18,6 @@ _FOOTER, _TRAILER = 48, 5
 _UNCOMPRESSED = b"\0"
 _BLOCK_BYTES = 2**18
 _RESTART = 16
-# CRC-32C (Castagnoli), reflected.
-_POLYNOMIAL = 0x82F63B78
-# Stored checksums are rotated and moved by this, since checksums of data that holds checksums are weak.
-_MASK_DELTA = 0xA282EAD8
 
 
 class UnreadableTableError(ValueError):
@@ -87,7 +85,7 @@ def _append(content: bytearray, items: Sequence[Item]) -> bytes:
     content += struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
     size = len(content) - start
     content += _UNCOMPRESSED
-    content += struct.pack("<I", _masked(crc32c(content[start:])))
+    content += struct.pack("<I", masked(crc32c(content[start:])))
     return _varint(start) + _varint(size)
 
 
@@ -140,27 +138,3 @@ def _varint(value: int) -> bytes:
         found.append(value & 127 | 128)
         value >>= 7
     return bytes(found) + bytes([value])
-
-
-_crc_table: Optional[List[int]] = None
-
-
-def crc32c(content: bytes) -> int:
-    """Returns the CRC-32C of some bytes; for small ones only (ten megabytes per second)."""
-    global _crc_table
-    if _crc_table is None:
-        _crc_table = [_shifted(byte) for byte in range(256)]
-    table, value = _crc_table, 0xFFFFFFFF
-    for byte in content:
-        value = table[(value ^ byte) & 255] ^ (value >> 8)
-    return value ^ 0xFFFFFFFF
-
-
-def _shifted(value: int) -> int:
-    for _ in range(8):
-        value = (value >> 1) ^ (_POLYNOMIAL if value & 1 else 0)
-    return value
-
-
-def _masked(crc: int) -> int:
-    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF

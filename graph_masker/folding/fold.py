@@ -7,10 +7,11 @@ import numpy as np
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
-from graph_masker.files.copying import Changes, Progress, copy_checkpoint
+from graph_masker.files.changes import Changes
+from graph_masker.files.copying import Progress, copy_checkpoint
 from graph_masker.files.destination import check_checkpoint_destination
 from graph_masker.files.graphs import read_meta_graph
-from graph_masker.files.source import CheckpointReader, Kind, find_source
+from graph_masker.files.source import CheckpointReader, Kind, find_source, open_complete
 from graph_masker.folding.graph import write_folded_graph
 from graph_masker.folding.slots import optimizer_keys
 from graph_masker.masks import MaskNames, find_masks
@@ -81,7 +82,7 @@ def fold_checkpoint(
     if source.prefix is None:
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     destination = check_checkpoint_destination(source, dst, overwrite)
-    reader = CheckpointReader(source.prefix)
+    reader = open_complete(source.prefix)
     meta_graph = None if source.graph_path is None else read_meta_graph(source.graph_path)
     pairs = {} if meta_graph is None else tf_compat.view_of_meta_graph(meta_graph).weight_of_mask()
     names = find_masks(reader, pairs)

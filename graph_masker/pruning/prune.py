@@ -3,25 +3,36 @@
 import functools
 import os
 import shutil
-from typing import Any, Callable, Iterable, Optional, Sequence, Tuple
+from dataclasses import replace
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 from graph_masker.errors import DestinationError, SourceError
 from graph_masker.files import writing
 from graph_masker.files.bundle import data_files
-from graph_masker.files.copying import Changes, copy_checkpoint
+from graph_masker.files.changes import Changes
+from graph_masker.files.copying import copy_checkpoint
 from graph_masker.files.destination import (
     check_checkpoint_destination,
     check_destination,
     publishing,
     publishing_saved_model,
 )
-from graph_masker.files.graphs import ConstantsReader, is_text, read_graph, view_of
-from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, is_saved_model
-from graph_masker.plan import MaskPlan
+from graph_masker.files.graphs import ConstantsReader, is_text, read_graph, read_saved_model, view_of
+from graph_masker.files.source import (
+    CheckpointReader,
+    Kind,
+    Source,
+    check_named,
+    find_source,
+    is_saved_model,
+    open_complete,
+)
+from graph_masker.plan import MaskPlan, Skip
 from graph_masker.pruning.constants import check_constants, with_constants
 from graph_masker.pruning.plans import plan_one_shot, unused_fields
 from graph_masker.pruning.result import PruneResult
 from graph_masker.pruning.tensors import Tensors
+from graph_masker.sites import find_sites
 from graph_masker.spec import PruningSpec
 from rewriters import DEFAULT_RULES, Rule
 
@@ -76,6 +87,7 @@ def prune_model(
             + ("; prune the frozen graph that it was made of" if source.kind is Kind.SAVED_MODEL else "")
         )
     elif source.graph_path is None:
+        check_named(CheckpointReader(source.prefix))
         raise SourceError(
             f"{source.prefix}.meta: expected the graph of this checkpoint, which tells what its weights are, found no "
             "such file; copy it from the training directory, or name one by --meta"
@@ -86,7 +98,22 @@ def prune_model(
         if source.kind is Kind.SAVED_MODEL:
             work = _prune_saved_model
     meta_graph = read_graph(source, tags)
-    return work(source, meta_graph, plan_one_shot(view_of(meta_graph), spec, rules), dst, overwrite, progress)
+    plan = plan_one_shot(view_of(meta_graph), spec, rules)
+    if source.kind is Kind.SAVED_MODEL:
+        plan = replace(plan, skips=(*plan.skips, *_left_by_tags(source, plan, rules)))
+    return work(source, meta_graph, plan, dst, overwrite, progress)
+
+
+def _left_by_tags(source: Source, plan: MaskPlan, rules: Sequence[Rule]) -> Iterator[Skip]:
+    """Yields the weights that only other graphs of a SavedModel have."""
+    assert source.graph_path is not None
+    known = {site.variable for site in plan.sites} | {skip.variable for skip in plan.skips}
+    for meta_graph in read_saved_model(source.graph_path).meta_graphs:
+        for candidate in find_sites(view_of(meta_graph), rules).candidates:
+            if candidate.variable not in known:
+                known.add(candidate.variable)
+                named = ",".join(meta_graph.meta_info_def.tags)
+                yield Skip(candidate.variable, "", f"only a graph that was not chosen has it (--tags {named})")
 
 
 def _prune_checkpoint(
@@ -100,7 +127,7 @@ def _prune_checkpoint(
 ) -> PruneResult:
     assert source.prefix is not None and source.graph_path is not None
     destination = check_checkpoint_destination(source, dst, overwrite)
-    reader = CheckpointReader(source.prefix)
+    reader = open_complete(source.prefix)
     tensors = Tensors(reader, plan, _part(progress, 0, 1))
     with destination.publishing() as prefix:
         changes = Changes(replacements=tensors.edits)
@@ -116,7 +143,7 @@ def _prune_saved_model(
     assert source.prefix is not None and source.graph_path is not None
     folder = os.path.dirname(source.graph_path) or "."
     check_destination(folder, dst, overwrite, is_saved_model)
-    reader = CheckpointReader(source.prefix)
+    reader = open_complete(source.prefix)
     tensors = Tensors(reader, plan, _part(progress, 0, 1))
     own = os.path.relpath(os.path.dirname(source.prefix), folder)
     with publishing_saved_model(folder, dst, [own]) as new:

@@ -1,9 +1,11 @@
 """What `prune_model` says of what it wrote."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Tuple
 
 from graph_masker.plan import MaskPlan, Pruning
+from graph_masker.view import whole_name
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class PruneResult:
     copies: Tuple[str, ...]
     masks: Tuple[str, ...]
     unused: Tuple[str, ...]
+
+    @property
+    def part_by_part(self) -> Tuple[str, ...]:
+        """Weights whose parts were pruned each by itself: constants of a frozen graph, which nothing holds together."""
+        parts = Counter(whole_name(w.variable) for w in self.weights if whole_name(w.variable) != w.variable)
+        return tuple(sorted(name for name, number in parts.items() if number > 1))
 
     @property
     def sparsity(self) -> float:

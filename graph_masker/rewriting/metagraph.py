@@ -35,13 +35,15 @@ class MaskedMetaGraph:
         definition: the MetaGraphDef.
         plan: what was masked.
         state: the variables that pruning needs, with the value that each starts from.
-        hooks: the ops of the model that run the mask update; none where the graph does not train.
+        train_ops: the ops of the model that run the mask update; none where the graph does not train.
+        apart: ops that train weights and that the update does not wait for.
     """
 
     definition: Any
     plan: MaskPlan
     state: Tuple[Tuple[SavedVariable, int], ...]
-    hooks: Tuple[Hook, ...]
+    train_ops: Tuple[str, ...]
+    apart: FrozenSet[str]
 
 
 def mask_meta_graph(
@@ -75,7 +77,9 @@ def mask_meta_graph(
         name = variable.op.name
         value = 1 if name in masks else NEVER if name == LAST_UPDATE_STEP else 0
         state.append((tf_compat.saved_variable(variable), value))
-    return MaskedMetaGraph(definition, plan, tuple(state), hooks)
+    # The ops themselves would keep the imported graph in memory.
+    apart = frozenset(name for hook in hooks for name in hook.apart)
+    return MaskedMetaGraph(definition, plan, tuple(state), tuple(hook.op.name for hook in hooks), apart)
 
 
 def imported(meta_graph: Any, path: str) -> Any:
@@ -122,11 +126,16 @@ def _spliced(original: Any, graph: Any, before: Any) -> Any:
     """Returns a MetaGraph with what masking has changed in a graph since its collections were exported."""
     result = tf.MetaGraphDef()
     result.CopyFrom(original)
-    masked = graph.as_graph_def(add_shapes=True)
+    masked = graph.as_graph_def()
     own = {node.name: node for node in result.graph_def.node}
     for node in masked.node:
         if node.name not in own:
-            result.graph_def.node.add().CopyFrom(node)
+            new = result.graph_def.node.add()
+            new.CopyFrom(node)
+            # As exported MetaGraphs have it. TensorFlow would do the same for every op, which takes long.
+            shapes = [output.shape.as_proto() for output in graph.get_operation_by_name(node.name).outputs]
+            if shapes:
+                new.attr["_output_shapes"].list.shape.extend(shapes)
         elif _inputs(node) != _inputs(own[node.name]):
             own[node.name].input[:] = node.input
     functions = {function.signature.name for function in result.graph_def.library.function}

@@ -1,5 +1,6 @@
 """rewrite_checkpoint: a dense checkpoint with its training graph becomes a masked one, without the model's code."""
 
+import gc
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -7,10 +8,11 @@ from graph_masker import tf_compat
 from graph_masker.engine import UPDATE
 from graph_masker.errors import SourceError, VerificationError
 from graph_masker.files import writing
-from graph_masker.files.copying import Addition, Changes, Progress, copy_checkpoint
+from graph_masker.files.changes import Addition, Changes
+from graph_masker.files.copying import Progress, copy_checkpoint
 from graph_masker.files.destination import check_checkpoint_destination
 from graph_masker.files.graphs import read_meta_graph
-from graph_masker.files.source import CheckpointReader, Kind, Source, find_source
+from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, open_complete
 from graph_masker.inspection import plan_view
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.rewriting.metagraph import MaskedMetaGraph, imported, mask_meta_graph
@@ -82,26 +84,29 @@ def rewrite_checkpoint(
     if source.prefix is None:
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     destination = check_checkpoint_destination(source, dst, overwrite)
-    reader = CheckpointReader(source.prefix)
-    meta_path = _meta_path(source, meta)
-    meta_graph = read_meta_graph(meta_path)
-    # Importing checks that the graph is whole, on which all that looks at it relies.
-    graph = imported(meta_graph, meta_path)
-    view = tf_compat.view_of_meta_graph(meta_graph)
-    _check_dense(reader, meta_path, view, plan_view(view, spec, rules))
-    masked = mask_meta_graph(meta_graph, graph, meta_path, spec, rules)
-    _check_weights(reader, meta_path, masked.plan, weight_keys(meta_graph, view, meta_path))
+    reader = open_complete(source.prefix)
+    masked = _masked(reader, _meta_path(source, meta), spec, rules)
+    # TensorFlow's graphs are full of cycles; a large one takes more memory than what is read at a time.
+    gc.collect()
     added = _added(reader, masked)
     with destination.publishing() as prefix:
         copy_checkpoint(reader, Changes(additions=added), prefix, progress)
         _write_graph(prefix + ".meta", masked, rules)
     return RewriteResult(
-        destination.prefix,
-        masked.plan,
-        tuple(sorted(added)),
-        tuple(hook.op.name for hook in masked.hooks),
-        tuple(sorted({name for hook in masked.hooks for name in hook.apart})),
+        destination.prefix, masked.plan, tuple(sorted(added)), masked.train_ops, tuple(sorted(masked.apart))
     )
+
+
+def _masked(reader: CheckpointReader, path: str, spec: PruningSpec, rules: Sequence[Rule]) -> MaskedMetaGraph:
+    """Reads and masks the graph, and finds its weights in the checkpoint."""
+    meta_graph = read_meta_graph(path)
+    # Importing checks that the graph is whole, on which all that looks at it relies.
+    graph = imported(meta_graph, path)
+    view = tf_compat.view_of_meta_graph(meta_graph)
+    _check_dense(reader, path, view, plan_view(view, spec, rules))
+    masked = mask_meta_graph(meta_graph, graph, path, spec, rules)
+    _check_weights(reader, path, masked.plan, weight_keys(meta_graph, view, path))
+    return masked
 
 
 def _meta_path(source: Source, meta: Optional[str]) -> str:

@@ -3,11 +3,11 @@
 A body is a graph of its own. What it reads of a weight comes in through an argument, as a value or as a handle.
 """
 
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from graph_masker.sites.effects import Kind, Kinds
 from graph_masker.sites.origins import Origins
-from graph_masker.view import Call, Edge, GraphView, OpName, variable_behind
+from graph_masker.view import Body, Call, Edge, GraphView, OpName, variable_behind
 from rewriters import ReadRule, WeightRule
 
 
@@ -38,6 +38,7 @@ class Functions:
         self._kinds = kinds
         self._origins = origins
         self._masks = masks
+        self._known: Dict[Any, Dict[OpName, List[WeightRule]]] = {}
 
     def consumptions(self, op: OpName, past_masks: bool = False) -> List[Consumption]:
         """Returns the weights that a call op hands to consumers in its body; on request only those not masked there."""
@@ -67,6 +68,15 @@ class Functions:
             given[arg] = Kind.DATA if changes else self._kinds.of(outer[port].op)
             behind.setdefault(variable_behind(self._view.nodes, outer[port].op), arg)
         masks = {behind[w]: behind[mask] for w, mask in self._masks.items() if w in behind and mask in behind}
+        # A mask update calls one function for each weight: it is looked into once.
+        key = (body.name, past_masks, tuple(given.items()), tuple(masks.items()))
+        if key not in self._known:
+            self._known[key] = self._consumed_in(body, given, masks, past_masks)
+        return self._known[key]
+
+    def _consumed_in(
+        self, body: Body, given: Dict[OpName, Kind], masks: Dict[OpName, OpName], past_masks: bool
+    ) -> Dict[OpName, List[WeightRule]]:
         walls = frozenset(_products(body.view, masks)) if past_masks else frozenset()
         kinds = Kinds(body.view, self._weight_rules.values(), given)
         origins = Origins(body.view, self._read_rules.values(), kinds, frozenset(masks.values()), walls)

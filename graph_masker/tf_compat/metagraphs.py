@@ -4,11 +4,18 @@ from typing import Any, Dict, Iterable, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import op_def_pb2
+from tensorflow.core.protobuf import control_flow_pb2
 from tensorflow.python import pywrap_tensorflow as c_api
 from tensorflow.python.framework import meta_graph as meta_graph_lib
 from tensorflow.python.framework import op_def_registry
 
 from graph_masker.tf_compat.variables import buffer_of, part_of, read_of, saved_name
+
+# Collections of protocol buffers that hold maps.
+_CONTEXTS = {
+    tf.GraphKeys.COND_CONTEXT: control_flow_pb2.CondContextDef,
+    tf.GraphKeys.WHILE_CONTEXT: control_flow_pb2.WhileContextDef,
+}
 
 
 class SavedVariable(NamedTuple):
@@ -85,6 +92,12 @@ def exported_collections(graph: Any) -> Any:
     exported = tf.MetaGraphDef()
     for key in graph.get_all_collection_keys():
         meta_graph_lib.add_collection_def(exported, key, graph)
+        if key in _CONTEXTS and key in exported.collection_def:
+            # Maps have no order of their own: the same context would give other bytes each time.
+            values = exported.collection_def[key].bytes_list.value
+            values[:] = [
+                _CONTEXTS[key].FromString(value).SerializeToString(deterministic=True) for value in list(values)
+            ]
     return exported
 
 

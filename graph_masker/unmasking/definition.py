@@ -29,7 +29,8 @@ def data_inputs(node: Any) -> List[str]:
 
 def attrs_without_shapes(node: Any) -> Dict[str, bytes]:
     """Returns the attributes of a node, as bytes that can be compared; shapes that were inferred are left out."""
-    return {key: value.SerializeToString() for key, value in node.attr.items() if key != "_output_shapes"}
+    attrs = node.attr.items()
+    return {key: value.SerializeToString(deterministic=True) for key, value in attrs if key != "_output_shapes"}
 
 
 class Definition:

@@ -1,7 +1,9 @@
 """Takes masks out of frozen graphs, in which weights and masks are constants: each product becomes a constant."""
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -92,24 +94,42 @@ def _fold(definition: Definition, ours: Ours, source: str) -> Tuple[StrippedWeig
     for record in ours.products.values():
         if masks.setdefault(record.variable, record.mask) != record.mask:
             raise SourceError(f"{source}: expected one mask of '{record.variable}', found several; strip it elsewhere")
-    for weight, mask in masks.items():
-        tensor = definition.nodes[weight].attr["value"].tensor
-        (factor, _), (value, is_plain) = _array(definition.nodes[mask].attr["value"].tensor), _array(tensor)
-        if factor.shape != value.shape or factor.dtype != value.dtype:
-            raise SourceError(
-                f"{source}: expected mask '{mask}' to be {value.dtype}{list(value.shape)} as its weight, found "
-                f"{factor.dtype}{list(factor.shape)}; freeze the graph anew"
-            )
-        kept = np.count_nonzero(factor == 1)
-        if np.count_nonzero(factor != 0) != kept:
-            raise SourceError(f"{source}: expected zeros and ones in '{mask}', found others; freeze the graph anew")
-        product = product_of(factor, value)
-        if is_plain:
-            tensor.tensor_content = product.tobytes()
-        else:
-            tensor.CopyFrom(tf.make_tensor_proto(product))
-        found.append(StrippedWeight(weight, value.size, value.size - kept))
+    # Bytes of one weight are taken out of the graph and put back while numpy works on the next.
+    with ThreadPoolExecutor(1) as other:
+        waiting: Deque[Tuple[OpName, bool, Future[Tuple[np.ndarray, int]]]] = deque()
+        for weight, mask in masks.items():
+            tensors = [definition.nodes[name].attr["value"].tensor for name in (mask, weight)]
+            (factor, _), (value, is_plain) = map(_array, tensors)
+            if factor.shape != value.shape or factor.dtype != value.dtype:
+                raise SourceError(
+                    f"{source}: expected mask '{mask}' to be {value.dtype}{list(value.shape)} as its weight, found "
+                    f"{factor.dtype}{list(factor.shape)}; freeze the graph anew"
+                )
+            waiting.append((weight, is_plain, other.submit(_folded, factor, value, mask, source)))
+            if len(waiting) > 1:
+                found.append(_put_back(definition, *waiting.popleft()))
+        found.extend(_put_back(definition, *item) for item in waiting)
     return tuple(found)
+
+
+def _folded(factor: np.ndarray, value: np.ndarray, mask: OpName, source: str) -> Tuple[np.ndarray, int]:
+    """Returns mask times weight, and how many entries of the mask are ones."""
+    kept = int(np.count_nonzero(factor == 1))
+    if np.count_nonzero(factor != 0) != kept:
+        raise SourceError(f"{source}: expected zeros and ones in '{mask}', found others; freeze the graph anew")
+    return product_of(factor, value), kept
+
+
+def _put_back(
+    definition: Definition, weight: OpName, is_plain: bool, folded: "Future[Tuple[np.ndarray, int]]"
+) -> StrippedWeight:
+    product, kept = folded.result()
+    tensor = definition.nodes[weight].attr["value"].tensor
+    if is_plain:
+        tensor.tensor_content = product.tobytes()
+    else:
+        tensor.CopyFrom(tf.make_tensor_proto(product))
+    return StrippedWeight(weight, product.size, product.size - kept)
 
 
 def _array(tensor: Any) -> Tuple[np.ndarray, bool]:

@@ -9,7 +9,7 @@ from graph_masker import tf_compat
 from graph_masker.bits import same_bits
 from graph_masker.errors import SourceError, VerificationError
 from graph_masker.files.graphs import ConstantsReader, Reader, view_of
-from graph_masker.files.source import Kind, Source
+from graph_masker.files.source import Kind, Source, check_named
 from graph_masker.inspection import tensors_of
 from graph_masker.masks import find_masks
 
@@ -62,6 +62,7 @@ def tensors_with_masks(source: Source, meta_graph: Optional[Any]) -> Tensors:
         keys = set(tf_compat.possible_weights(meta_graph.graph_def)) if meta_graph is not None else set()
         state = {name for record in records.values() for name in (record.mask, record.threshold)}
         return Tensors(source.path, reader, mask_of, state, keys - state, True)
+    check_named(reader)
     names = find_masks(reader, {} if view is None else view.weight_of_mask())
     return Tensors(source.path, reader, names.mask_of, set(names.state), set(reader.names()) - set(names.state), False)
 

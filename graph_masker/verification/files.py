@@ -8,7 +8,7 @@ import numpy as np
 from graph_masker import tf_compat
 from graph_masker.errors import UsageError, VerificationError
 from graph_masker.files.graphs import Reader, read_graph, view_of
-from graph_masker.files.source import Source, find_source
+from graph_masker.files.source import CheckpointReader, Source, check_named, find_source
 from graph_masker.inspection import plan_view, tensors_of
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.verification.comparison import compare, lines, tensors_with_masks
@@ -115,6 +115,8 @@ def _check_masked(source: Source, meta_graph: Any, view: GraphView, plan: MaskPl
     shown = f"and to {len(outputs)} outputs" if outputs else "(name outputs to search for paths to them, too)"
     checks = [f"graph: {len(sites)} masks, no path past them to {_consumers(sites)} consumers {shown}"]
     reader = tensors_of(source, meta_graph)
+    if isinstance(reader, CheckpointReader):
+        check_named(reader)
     if reader is not None:
         checks.append(_check_data(reader, sites))
     return checks
@@ -164,7 +166,8 @@ def _check_data(reader: Reader, sites: Sequence[Site]) -> str:
             if threshold.shape != () or not np.isfinite(threshold.astype(np.float64)):
                 raise VerificationError(f"{prefix}: expected a finite scalar in '{site.threshold}', found {threshold}")
         zeros, entries = zeros + int(np.sum(mask == 0)), entries + mask.size
-    return f"data: masks of zeros and ones only, {zeros:,} of {entries:,} entries masked out ({zeros / entries:.4f})"
+    sparsity = zeros / max(1, entries)
+    return f"data: masks of zeros and ones only, {zeros:,} of {entries:,} entries masked out ({sparsity:.4f})"
 
 
 def _check_run(

@@ -226,7 +226,10 @@ def test_truncated_files(trained, tmp_path, suffix, keep):
     size = os.path.getsize(path)
     with open(path, "r+b") as stream:
         stream.truncate(int(size * keep) if keep < 1 else keep)
-    with pytest.raises(SourceError, match=r"model\.ckpt-8: expected a complete checkpoint"):
+    cut = os.path.getsize(path)
+    is_index = suffix == ".index"
+    says = rf"\.data-00000-of-00001: expected at least {size:,} bytes, as .*\.index says, found {cut:,}; copy .* anew"
+    with pytest.raises(SourceError, match=r"model\.ckpt-8: expected a complete checkpoint" if is_index else says):
         fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out"))
     assert os.listdir(str(tmp_path)) == ["model"]
 
@@ -234,8 +237,22 @@ def test_truncated_files(trained, tmp_path, suffix, keep):
 def test_a_missing_data_file(trained, tmp_path):
     shutil.copytree(trained, str(tmp_path / "model"))
     os.remove(str(tmp_path / "model" / "model.ckpt-8.data-00000-of-00001"))
-    with pytest.raises(SourceError, match="missing, truncated or damaged"):
+    with pytest.raises(SourceError, match=r"00000-of-00001: expected .* bytes, as .*\.index says, found none; copy"):
         fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out"))
+    assert os.listdir(str(tmp_path)) == ["model"]
+
+
+def test_a_checksum_that_does_not_fit_names_no_op(trained, tmp_path):
+    """The graphs that read tensors are ours; whoever has a damaged file never saw them."""
+    shutil.copytree(trained, str(tmp_path / "model"))
+    data = tmp_path / "model" / "model.ckpt-8.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    for position in range(0, len(content), 16):
+        content[position] ^= 1
+    data.write_bytes(bytes(content))
+    with pytest.raises(SourceError, match=r"model\.ckpt-8: expected a complete .*Checksum") as caught:
+        fold_checkpoint(str(tmp_path / "model"), str(tmp_path / "out"))
+    assert "node" not in str(caught.value)
 
 
 def test_existing_and_impossible_destinations(trained, tmp_path):

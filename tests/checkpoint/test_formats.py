@@ -11,7 +11,8 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import SourceError, VerificationError, fold_checkpoint
 from graph_masker.files.bundle import data_path, read_index, write_index
-from graph_masker.files.copying import Addition, Changes, copy_checkpoint
+from graph_masker.files.changes import Addition, Changes
+from graph_masker.files.copying import copy_checkpoint
 from graph_masker.files.source import CheckpointReader
 from tests.checkpoint import kinds
 from tests.kill.harness import hashes
@@ -222,6 +223,41 @@ def test_replacements_and_additions(kind, tmp_path):
     assert set(after) == set(before) - {"layer/threshold"} | set(changes.additions)
     for name in set(before) - {"layer/threshold", KERNEL, "layer/kernel/Adam"}:
         assert after[name] == before[name], name
+
+
+def test_new_tensors_have_the_records_that_tensorflow_writes(tmp_path):
+    added = {
+        "mask": Addition(tf.float32, (1000, 700), 1.0),
+        "half": Addition(tf.float16, (3, 5), 1.0),
+        "brain": Addition(tf.bfloat16, (2**19 + 1,), 1.0),
+        "step": Addition(tf.int64, (), -1),
+        "truth": Addition(tf.bool, (7,), 1),
+        "empty": Addition(tf.float64, (0, 3), 1.0),
+    }
+    src, dst, theirs = (str(tmp_path / name) for name in ("src", "dst", "theirs"))
+    _save(src, {"x": np.float32(1)})
+    copy_checkpoint(CheckpointReader(src), Changes(dropped={"x"}, additions=added), dst)
+    _save(theirs, {name: np.full(new.shape, new.fill).astype(new.dtype.as_numpy_dtype) for name, new in added.items()})
+    ours, expected = _bytes_of(dst), _bytes_of(theirs)
+    assert ours == expected
+    records = [
+        {key: (entry.dtype, entry.shape, entry.HasField("shape"), entry.size) for key, entry in index.entries.items()}
+        for index in map(read_index, (dst, theirs))
+    ]
+    assert records[0] == records[1]
+    assert read_index(dst).header == read_index(theirs).header
+
+
+def _save(prefix, values):
+    with tf.Graph().as_default(), tf.Session() as session:
+        names, tensors = zip(*values.items())
+        save = tf.raw_ops.SaveV2(
+            prefix=prefix,
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=list(map(tf.constant, tensors)),
+        )
+        session.run(save)
 
 
 def test_a_replacement_of_another_kind_is_refused(tmp_path):

@@ -240,7 +240,11 @@ def test_loops_and_conds_survive(tmp_path):
         loss = tf.reduce_sum(tf.square(net))
         return loss, tf.train.GradientDescentOptimizer(0.1).minimize(loss, step)
 
-    prefix = rewrite_checkpoint(save(tmp_path / "dense", build), str(tmp_path / "masked"), SPEC).prefix
+    dense = save(tmp_path / "dense", build)
+    prefix, *others = (rewrite_checkpoint(dense, str(tmp_path / name), SPEC).prefix for name in ("masked", "b", "c"))
+    for other in others:
+        # Contexts hold maps, which have no order of their own.
+        assert (tmp_path / f"{other}.meta").read_bytes() == (tmp_path / f"{prefix}.meta").read_bytes()
     old, new = (meta_graph_of(item).collection_def for item in (str(tmp_path / "dense" / "model"), prefix))
     for key in ("while_context", "cond_context"):
         assert len(new[key].bytes_list.value) == len(old[key].bytes_list.value) > 0

@@ -21,7 +21,17 @@ _ADDRESS_SPACE = 24 * 2**30
 
 
 def main() -> None:
-    for module in ("inspection", "verification", "folding", "rewriting", "report", "files.graphs"):
+    for module in (
+        "inspection",
+        "verification",
+        "folding",
+        "stripping",
+        "pruning",
+        "rewriting",
+        "audit",
+        "drawing",
+        "report",
+    ):
         __import__(f"graph_masker.{module}")
     for line in sys.stdin:
         print(json.dumps(_run(json.loads(line))), flush=True)

@@ -6,6 +6,7 @@ from typing import Any, Dict, NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all
 from graph_masker import PruningSpec, prune_model
@@ -131,6 +132,7 @@ def test_a_frozen_graphs_output_is_that_of_the_live_graph(live: Live, tmp_path: 
         spec = PruningSpec.from_dict({**spec.to_dict(), "exclude": [*spec.exclude, "^split/"]})
         expected = masked_live(written.prefix, spec, written.is_resource)
     result = prune_model(source, path, spec)
+    assert result.part_by_part == ()
     old, new = tensors_of(source), tensors_of(path)
     assert_same_bits({key: new[key] for key in expected.weights}, expected.weights)
     assert_same_bits({weight.variable: weight.threshold for weight in result.weights}, expected.thresholds)
@@ -140,6 +142,14 @@ def test_a_frozen_graphs_output_is_that_of_the_live_graph(live: Live, tmp_path: 
         assert run_frozen(source).tobytes() != expected.output.tobytes()
     else:
         assert files_of(written.folder)["frozen.pb"] == files_of(tmp_path)["pruned.pb"]
+
+
+def test_parts_of_a_frozen_weight_are_listed(written: Written, tmp_path: Any) -> None:
+    for kind in KINDS:
+        result = prune_model(str(written.folder / kind), str(tmp_path / kind), spec_of("element"))
+        has_parts = any("/part_" in weight.variable for weight in result.weights)
+        assert result.part_by_part == (("split/dense/kernel",) if has_parts else ())
+        assert has_parts == (kind.startswith("frozen"))
 
 
 def test_all_else_is_copied_byte_for_byte(written: Written, tmp_path: Any) -> None:
@@ -173,3 +183,25 @@ def test_text_and_binary_frozen_graphs_are_pruned_alike(written: Written, tmp_pa
     for name in ("frozen.pb", "frozen.pbtxt"):
         prune_model(str(written.folder / name), str(tmp_path / name), spec_of("global"))
     assert_same_bits(tensors_of(str(tmp_path / "frozen.pb")), tensors_of(str(tmp_path / "frozen.pbtxt")))
+
+
+def test_weights_of_other_graphs_of_a_saved_model_are_listed(tmp_path: Any) -> None:
+    builder = tf.saved_model.builder.SavedModelBuilder(str(tmp_path / "saved"))
+    for tags in (["train"], ["serve"]):
+        with tf.Graph().as_default(), tf.Session() as session:
+            outputs = tf.layers.dense(tf.placeholder(tf.float32, [None, 6]), 8, name="both")
+            if tags == ["train"]:
+                tf.layers.dense(outputs, 3, name="only")
+                session.run(tf.global_variables_initializer())
+                builder.add_meta_graph_and_variables(session, tags)
+            else:
+                builder.add_meta_graph(tags)
+    builder.save()
+    source, spec = str(tmp_path / "saved"), spec_of("element")
+    result = prune_model(source, str(tmp_path / "serving"), spec)
+    assert [weight.variable for weight in result.weights] == ["both/kernel"]
+    reasons = {skip.variable: skip.reason for skip in result.plan.skips}
+    assert reasons["only/kernel"] == "only a graph that was not chosen has it (--tags train)"
+    result = prune_model(source, str(tmp_path / "training"), spec, tags=["train"])
+    assert [weight.variable for weight in result.weights] == ["both/kernel", "only/kernel"]
+    assert "only/kernel" not in {skip.variable for skip in result.plan.skips}
