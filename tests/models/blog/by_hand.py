@@ -6,9 +6,10 @@ of them what the copies are.
 """
 
 import contextlib
-from typing import Any, Callable, ContextManager, Iterator
+from typing import Any, Callable, ContextManager, Iterator, List, NamedTuple
 from unittest import mock
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from nets import inception_v2
 from object_detection import model_lib
@@ -17,6 +18,7 @@ from tensorflow.contrib import slim
 from tensorflow.contrib.model_pruning import masked_conv2d, masked_fully_connected
 
 from graph_masker import PruningSpec
+from graph_masker.schedule import kept_entries, sparsity_at, update_steps
 from tests.oracle.training import contribs_pruning
 
 Substitution = Callable[[], ContextManager[None]]
@@ -71,6 +73,22 @@ def masked_creator(substituted: Substitution, before: Callable[[], Any] = lambda
     return create
 
 
+class Tie(NamedTuple):
+    """A mask that contrib left with more entries than the schedule asks for.
+
+    Attributes:
+        step: of the update.
+        mask: name.
+        equal: entries of the same magnitude, bit for bit, at the cut.
+        surplus: how many of them are too many.
+    """
+
+    step: int
+    mask: str
+    equal: int
+    surplus: int
+
+
 class UpdateHook(tf.train.SessionRunHook):
     """As in the blog: contrib's Pruning is made when the graph is ready, and its update runs after each step."""
 
@@ -82,3 +100,43 @@ class UpdateHook(tf.train.SessionRunHook):
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         run_context.session.run(self._update)
+
+
+class TieHook(tf.train.SessionRunHook):
+    """Takes surplus entries, those of highest index, out of masks in which contrib keeps too many.
+
+    contrib keeps all entries at or above the k-th magnitude: more than k, if several are equal to it. auto_mask keeps
+    k. Among ten million float32 weights two are equal at a cut now and then; nothing else of a mask is touched.
+
+    Attributes:
+        ties: what was found.
+    """
+
+    def __init__(self, spec: PruningSpec) -> None:
+        self._spec = spec
+        self._steps = set(update_steps(spec))
+        self.ties: List[Tie] = []
+
+    def begin(self) -> None:
+        graph = tf.get_default_graph()
+        self._masks = graph.get_collection("masks")
+        self._values = [graph.get_collection(name) for name in ("kernel", "masks", "thresholds")]
+        self._step = tf.train.get_global_step()
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        session = run_context.session
+        step = int(session.run(self._step))
+        if step not in self._steps:
+            return
+        for variable, weight, mask, threshold in zip(self._masks, *session.run(self._values)):
+            magnitudes = np.abs(weight).reshape(-1)
+            equal = np.flatnonzero(magnitudes == threshold)
+            above = np.count_nonzero(magnitudes > threshold)
+            assert len(equal) and np.array_equal(mask.reshape(-1), magnitudes >= threshold)
+            kept = kept_entries(weight.size, sparsity_at(self._spec, step)) if len(equal) > 1 else above + 1
+            assert above < kept <= above + len(equal)
+            surplus = equal[kept - above :]
+            if len(surplus):
+                mask.reshape(-1)[surplus] = 0
+                variable.load(mask, session)
+                self.ties.append(Tie(step, variable.op.name, len(equal), len(surplus)))

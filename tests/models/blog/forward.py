@@ -6,7 +6,6 @@ from typing import Any, Callable, Dict, List, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from graph_masker.plan import LAST_UPDATE_STEP
 from tests.helpers.running import random_mask, single_threaded, variables_by_name
 from tests.models.blog import runs
 
@@ -61,7 +60,8 @@ def values_of(model: Forward) -> Dict[str, np.ndarray]:
 def predict(model: Forward, values: Dict[str, np.ndarray], image: np.ndarray) -> Dict[str, np.ndarray]:
     """Returns the predictions that some values of the variables make."""
     with single_threaded(model.graph) as session:
-        for name, variable in variables_by_name(model.graph).items():
-            if name != LAST_UPDATE_STEP:  # contrib's exists only where its hook has begun
-                variable.load(values[name], session)
+        variables = variables_by_name(model.graph)
+        # As Variable.load does, but all at once.
+        feed = {variable.initializer.inputs[1]: values[name] for name, variable in variables.items()}
+        session.run([variable.initializer for variable in variables.values()], feed)
         return session.run(model.predictions, {"image:0": image[np.newaxis].astype(np.float32)})

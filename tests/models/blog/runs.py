@@ -48,7 +48,13 @@ class Way(NamedTuple):
     spec: PruningSpec
 
 
-_SCHEDULE: Dict[str, Any] = {"target_sparsity": 0.8, "begin_step": 5, "end_step": 25, "frequency": 5}
+_SCHEDULE: Dict[str, Any] = {
+    "initial_sparsity": 0.1,
+    "target_sparsity": 0.8,
+    "begin_step": 5,
+    "end_step": 25,
+    "frequency": 5,
+}
 # Both leave the separable convolution dense, for which contrib has no masked layer.
 BLOG = Way(
     by_hand.copied_files,
@@ -67,11 +73,13 @@ class Recording:
         steps: by step, the losses and a digest of each variable's bytes.
         sizes: entries by variable.
         masked: weight, mask and threshold of each masked layer, in the order of the graph's collections.
+        ties: where contrib kept too many entries.
     """
 
     steps: Dict[int, Digests]
     sizes: Dict[str, int]
     masked: List[Tuple[str, str, str]]
+    ties: List[by_hand.Tie]
 
     def flat(self) -> Digests:
         """Returns everything under one name each."""
@@ -147,10 +155,6 @@ class Recorder(tf.train.SessionRunHook):
             prefix = str(self._save_to / "model.ckpt")
             self._saver.save(run_context.session, prefix, step, write_meta_graph=False)
 
-    def recording(self) -> Recording:
-        """Returns what has been taken down."""
-        return Recording(self.steps, self.sizes, self.masked)
-
 
 def masked_layers(graph: Any) -> List[Tuple[str, str, str]]:
     """Returns weight, mask and threshold of each masked layer, in the order of contrib's collections."""
@@ -185,13 +189,17 @@ def by_hand_run(scenes: Scenes, way: Way, folder: Path, end: int, hook_first: bo
             contribs_pruning(way.spec)
 
     parts = scenes.parts(folder, end, by_hand.masked_creator(way.substituted, pruning))
-    return _train(parts, end, [by_hand.UpdateHook(way.spec)], Recorder(**saving))
+    ties = by_hand.TieHook(way.spec)
+    recorder = Recorder(**saving)
+    _train(parts, end, [by_hand.UpdateHook(way.spec), ties, recorder])
+    return Recording(recorder.steps, recorder.sizes, recorder.masked, ties.ties)
 
 
 def auto_masked_run(scenes: Scenes, spec: PruningSpec, folder: Path, end: int, **saving: Any) -> Recording:
     """Trains the untouched model under auto_mask; the arguments are those of `by_hand_run`."""
-    parts = scenes.parts(folder, end, auto_masked_creator(spec))
-    return _train(parts, end, [], Recorder(**saving))
+    recorder = Recorder(**saving)
+    _train(scenes.parts(folder, end, auto_masked_creator(spec)), end, [recorder])
+    return Recording(recorder.steps, recorder.sizes, recorder.masked, [])
 
 
 def auto_masked_creator(spec: PruningSpec, **options: Any) -> Callable[..., Any]:
@@ -209,10 +217,9 @@ def start_from(checkpoint: Path, folder: Path) -> Path:
     return folder
 
 
-def _train(parts: Dict[str, Any], end: int, hooks: Sequence[Any], recorder: Recorder) -> Recording:
+def _train(parts: Dict[str, Any], end: int, hooks: Sequence[Any]) -> None:
     with numbered_seeds():
-        parts["estimator"].train(parts["train_input_fn"], max_steps=end, hooks=[*hooks, recorder])
-    return recorder.recording()
+        parts["estimator"].train(parts["train_input_fn"], max_steps=end, hooks=hooks)
 
 
 def numbered_seeds() -> ContextManager[Any]:
