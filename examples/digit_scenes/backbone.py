@@ -47,9 +47,10 @@ def train(
         tf.set_random_seed(seed)
         image = tf.placeholder(tf.uint8, [BATCH, SIDE, SIDE, 3])
         label = tf.placeholder(tf.int64, [BATCH])
-        # The decay of slim's default is for many more steps. The API's extractor scales, too.
-        scope = inception_v2.inception_v2_arg_scope(batch_norm_decay=0.97, batch_norm_scale=True)
-        with slim.arg_scope(scope):
+        # As in the API's extractor, but for the decay: that of the default is for many more steps.
+        norm = {"normalizer_fn": slim.batch_norm, "normalizer_params": {"decay": 0.97, "scale": True, "epsilon": 0.001}}
+        layers = [slim.conv2d, slim.separable_conv2d]
+        with slim.arg_scope(inception_v2.inception_v2_arg_scope()), slim.arg_scope(layers, **norm):
             # Pixels as the API's extractor scales them.
             pixels = 2.0 / 255.0 * tf.cast(image, tf.float32) - 1.0
             logits, _ = inception_v2.inception_v2(pixels, CLASSES, is_training=True)

@@ -49,7 +49,7 @@ def _work(measured: Measured) -> str:
         ("masked entries", _share(sum(entries.values()), total), _share(plan.entries, total)),
         ("going on after an interruption", f"fails: {_quoted(measured.blogged)}", "goes on, from either's checkpoint"),
     ]
-    return "## What each takes\n\n" + _table(("", "by hand, as in the blog", "auto_mask"), rows)
+    return "## What each takes\n\n" + _table(("", "by hand, as in the blog", "auto_mask"), rows) + "\n"
 
 
 def _training(measured: Measured) -> str:
@@ -77,7 +77,7 @@ def _training(measured: Measured) -> str:
     rows.append((title, f"1-{EVERY_STEPS}", f"{compared(every['by hand']):,}", differ))
     header = ("auto_mask against by hand", "steps", "numbers compared", "losses and variables that differ")
     lines += [_table(header, rows), "", _ties(measured)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _ties(measured: Measured) -> str:
@@ -168,7 +168,10 @@ def _of(side: str) -> str:
 
 
 def _quoted(error: str) -> str:
-    return f"`{error[:90].replace('|', ' ')}...`" if error else "nothing"
+    """Quotes the end of an error's line, where the variable's name is."""
+    if not error:
+        raise ValueError("expected the blog's way to fail in going on, and it did not; the page is to say so")
+    return f"`{error[error.index('Variables not initialized') :].split(',')[0]}`"
 
 
 def _share(entries: int, total: int) -> str:

@@ -138,7 +138,7 @@ class Recorder(tf.train.SessionRunHook):
         self._variables = variables_by_name(graph)
         self._losses = {name: graph.get_tensor_by_name(f"{name}:0") for name in LOSSES}
         # The API's own saver is made before the blog's hook adds the step of the last update, and misses it.
-        self._saver = tf.train.Saver(list(self._variables.values()))
+        self._saver = tf.train.Saver(list(self._variables.values()), save_relative_paths=True)
         self.masked = masked_layers(graph)
         self.sizes = {name: int(np.prod(v.shape.as_list())) for name, v in self._variables.items()}
 
