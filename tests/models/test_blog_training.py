@@ -52,7 +52,8 @@ def test_a_checkpoint_goes_on_either_way(scenes, whole, first):
 
 def test_the_blogs_checkpoint_does_not_go_on_there_and_does_here(scenes, whole):
     """The API's saver is made before the hook's step of the last update."""
-    assert "not initialized" in measuring.resume_as_blogged(scenes)
+    error = measuring.resume_as_blogged(scenes)
+    assert error.endswith(f"Variables not initialized: {runs.LAST_UPDATE_STEP}")
     taken_over = measuring.take_over(scenes)
     assert list(taken_over.steps) == [STEPS + 1, STEPS + 2]
     assert len(taken_over.masked) == 68
