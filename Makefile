@@ -9,11 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo demo-maskrcnn bench test test-all check format package clean
+.PHONY: help setup demo bench test test-all check format package clean
 
 help:
 	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
-	@echo "make demo-maskrcnn  the same with Mask R-CNN and instance masks (a quarter of an hour)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the slow tests too"
 	@echo "make bench     measure what pruning costs, against its budgets (twenty minutes)"
@@ -33,9 +32,6 @@ $(READY): $(REQUIREMENTS) setup.cfg pyproject.toml
 
 demo: $(READY)
 	$(BIN)/python -m examples.digit_scenes --out build/demo
-
-demo-maskrcnn: $(READY)
-	$(BIN)/python -m examples.digit_scenes --model mask_rcnn --out build/demo-maskrcnn
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
