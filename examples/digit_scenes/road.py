@@ -97,8 +97,8 @@ def run(layout: Layout, settings: Settings, stream: Optional[IO[str]] = None) ->
         )
     titles = [
         "ground truth",
-        f"dense, mAP@0.5 {shown_scores(dense_scores)}",
-        f"{100 * settings.sparsity:.0f}% pruned, mAP@0.5 {shown_scores(pruned_scores)}",
+        f"dense\nmAP@0.5 {shown_scores(dense_scores)}",
+        f"{100 * settings.sparsity:.0f}% pruned\nmAP@0.5 {shown_scores(pruned_scores)}",
     ]
     with stages.stage("draw", "draw detections of the frozen graphs"):
         shown = crowded(held_out_scenes, PICTURED)
