@@ -7,7 +7,8 @@ import tensorflow.compat.v1 as tf
 
 Outputs = Dict[str, np.ndarray]
 
-# What the SSD predicts before non-maximum suppression, by the names the API gives these tensors.
+# What an SSD predicts before non-maximum suppression, by the names the API gives these tensors. A Mask R-CNN has its
+# raw outputs among its predictions.
 RAW_OUTPUTS = {
     "box_encodings": "Postprocessor/raw_box_encodings:0",  # [batch, anchors, 4]
     "class_scores": "Postprocessor/raw_box_scores:0",  # [batch, anchors, classes + 1]
@@ -33,7 +34,12 @@ def raw_outputs(parts: Dict[str, Any], checkpoint: str, scenes: int) -> Outputs:
         spec = estimator.model_fn(
             features=features, labels=None, mode=tf.estimator.ModeKeys.PREDICT, config=estimator.config
         )
-        fetches = {name: graph.get_tensor_by_name(tensor) for name, tensor in RAW_OUTPUTS.items()}
+        ops = {op.name for op in graph.get_operations()}
+        fetches = {
+            name: graph.get_tensor_by_name(tensor)
+            for name, tensor in RAW_OUTPUTS.items()
+            if tensor.rpartition(":")[0] in ops
+        }
         fetches.update(spec.predictions)
         fetches["image"] = features["image"]
         saver = tf.train.Saver()

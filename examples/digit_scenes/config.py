@@ -8,7 +8,8 @@ from object_detection.protos import pipeline_pb2
 
 from examples.digit_scenes.layout import Layout
 
-TEMPLATE = Path(__file__).with_name("pipeline.config")
+SSD = Path(__file__).with_name("ssd.config")
+MASK_RCNN = Path(__file__).with_name("mask_rcnn.config")
 
 
 class Phase(NamedTuple):
@@ -18,13 +19,17 @@ class Phase(NamedTuple):
         folder: Where the config, the model folder and the export of the phase go.
         steps: Training steps.
         learning_rate: Highest learning rate of the cosine schedule.
-        start_from: Prefix of a detection checkpoint to start from; None starts from random weights.
+        start_from: Prefix of a checkpoint to start from; None starts from random weights.
+        template: The pipeline config of the model.
+        from_classifier: The checkpoint is that of a classifier with the same backbone, not of a detector.
     """
 
     folder: Path
     steps: int
     learning_rate: float
     start_from: Optional[str] = None
+    template: Path = SSD
+    from_classifier: bool = False
 
     @property
     def config(self) -> Path:
@@ -54,7 +59,7 @@ def read_config(path: Path) -> pipeline_pb2.TrainEvalPipelineConfig:
 
 def write_config(phase: Phase, layout: Layout) -> None:
     """Writes the pipeline config of a phase to its folder."""
-    config = read_config(TEMPLATE)
+    config = read_config(phase.template)
     train = config.train_config
     train.num_steps = phase.steps
     schedule = train.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate
@@ -64,8 +69,8 @@ def write_config(phase: Phase, layout: Layout) -> None:
     schedule.warmup_steps = min(100, phase.steps // 10)
     if phase.start_from is not None:
         train.fine_tune_checkpoint = phase.start_from
-        train.from_detection_checkpoint = True
-        train.load_all_detection_checkpoint_vars = True
+        train.from_detection_checkpoint = not phase.from_classifier
+        train.load_all_detection_checkpoint_vars = not phase.from_classifier
     readers = [
         (config.train_input_reader, layout.train_records),
         (config.eval_input_reader[0], layout.held_out_records),

@@ -1,12 +1,14 @@
-"""A picture of detections: ground truth, dense and pruned side by side."""
+"""A picture of detections, with their instance masks if there are any: ground truth, dense and pruned side by side."""
 
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, NamedTuple, Optional, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from examples.digit_scenes.exporting import Detections
 from examples.digit_scenes.scenes import Scene
@@ -14,15 +16,35 @@ from examples.digit_scenes.scenes import Scene
 COLOURS = {"truth": "#4da3ff", "dense": "#ffb000", "pruned": "#38d878"}
 PANEL = 2.7  # inches
 SHOWN = 0.4  # detections below this score are left out
+INSIDE = 0.5  # pixels above this probability are drawn as part of the digit
+COVER = 0.55  # opacity of masks
 
 
-def _draw(axes, image: np.ndarray, boxes: np.ndarray, labels: Sequence[str], colour: str) -> None:
-    """Draws one scene with labelled boxes; boxes are float32 [n, 4] as fractions of the side."""
+class _Labelled(NamedTuple):
+    """What is drawn over a scene.
+
+    Attributes:
+        boxes: float32 [n, 4] as fractions of the side.
+        labels: One per box.
+        masks: bool [n, side, side], or None.
+    """
+
+    boxes: np.ndarray
+    labels: List[str]
+    masks: Optional[np.ndarray]
+
+
+def _draw(axes, image: np.ndarray, found: _Labelled, colour: str) -> None:
+    """Draws one scene with labelled boxes."""
     side = image.shape[0]
     axes.imshow(image, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
-    for (top, left, bottom, right), label in zip(boxes * side - 0.5, labels):
+    if found.masks is not None:
+        layer = np.zeros((side, side, 4))
+        layer[found.masks.any(axis=0)] = to_rgba(colour, COVER)
+        axes.imshow(layer, interpolation="nearest")
+    for (top, left, bottom, right), label in zip(found.boxes * side - 0.5, found.labels):
         width, height = right - left, bottom - top
         axes.add_patch(Rectangle((left, top), width, height, fill=False, color=colour, linewidth=1.6))
         # Above the box, or below it where the scene ends.
@@ -61,17 +83,42 @@ def draw_detections(
     for row, (title, key) in enumerate(zip(titles, COLOURS)):
         grid[row, 0].set_ylabel(title, fontsize=11)
         for column, scene in enumerate(scenes):
-            if key == "truth":
-                boxes, labels = scene.boxes, [str(label) for label in scene.labels]
-            else:
-                boxes, labels = _shown(dense[column] if key == "dense" else pruned[column])
-            _draw(grid[row, column], scene.image, boxes, labels, COLOURS[key])
+            side = scene.image.shape[0]
+            found = {"dense": dense[column], "pruned": pruned[column]}
+            shown = _truth(scene, dense[column].masks is not None) if key == "truth" else _shown(found[key], side)
+            _draw(grid[row, column], scene.image, shown, COLOURS[key])
     figure.tight_layout(pad=0.5)
     figure.savefig(str(path))
 
 
-def _shown(found: Detections):
-    """Keeps what is confident enough to draw: boxes [n, 4] and their labels."""
+def _truth(scene: Scene, with_masks: bool) -> _Labelled:
+    return _Labelled(scene.boxes, [str(label) for label in scene.labels], scene.masks if with_masks else None)
+
+
+def _shown(found: Detections, side: int) -> _Labelled:
+    """Keeps what is confident enough to draw."""
     keep = found.scores >= SHOWN
-    labels: List[str] = [f"{digit}  {score:.2f}" for digit, score in zip(found.labels[keep], found.scores[keep])]
-    return found.boxes[keep], labels
+    labels = [f"{digit}  {score:.2f}" for digit, score in zip(found.labels[keep], found.scores[keep])]
+    if found.masks is None:
+        return _Labelled(found.boxes[keep], labels, None)
+    masks = [paste(mask, box, side) for mask, box in zip(found.masks[keep], found.boxes[keep])]
+    return _Labelled(found.boxes[keep], labels, np.array(masks, bool).reshape(-1, side, side))
+
+
+def paste(mask: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
+    """Stretches a mask over its box.
+
+    Args:
+        mask: float32 [height, width], probabilities over the box.
+        box: float32 [4], ymin, xmin, ymax, xmax as fractions of the side.
+        side: Height and width of the scene, pixels.
+
+    Returns:
+        bool [side, side].
+    """
+    pasted = np.zeros((side, side), bool)
+    top, left, bottom, right = np.clip(np.round(box * side), 0, side).astype(int)
+    if top < bottom and left < right:
+        stretched = Image.fromarray(mask).resize((right - left, bottom - top), Image.BILINEAR)
+        pasted[top:bottom, left:right] = np.asarray(stretched) > INSIDE
+    return pasted

@@ -2,7 +2,7 @@
 
 import gzip
 from pathlib import Path
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -25,11 +25,13 @@ class Detections(NamedTuple):
         boxes: float32 [n, 4], ymin, xmin, ymax, xmax as fractions of the side.
         scores: float32 [n], 0 to 1.
         labels: int64 [n], digits 0 to 9.
+        masks: float32 [n, height, width], probability of ink over the area of each box, if the model predicts it.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+    masks: Optional[np.ndarray] = None
 
 
 def export(phase: Phase, config: Path, checkpoint: str) -> None:
@@ -61,12 +63,14 @@ def detect(frozen_graph: Path, images: np.ndarray) -> List[Detections]:
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")
         with tf.Session(graph=graph) as session:
-            boxes, scores, classes, counts = session.run(
-                ["detection_boxes:0", "detection_scores:0", "detection_classes:0", "num_detections:0"],
-                {"image_tensor:0": images},
-            )
-    return [
-        # Class ids start at 1, because the API keeps 0 for the background.
-        Detections(boxes[i, :n], scores[i, :n], classes[i, :n].astype(np.int64) - 1)
-        for i, n in enumerate(counts.astype(int))
-    ]
+            names = ["detection_boxes", "detection_scores", "detection_classes", "detection_masks"]
+            fetched = [f"{name}:0" for name in names if any(node.name == name for node in definition.node)]
+            found = session.run(["num_detections:0", *fetched], {"image_tensor:0": images})
+    return [_detections(*(values[i, :n] for values in found[1:])) for i, n in enumerate(found[0].astype(int))]
+
+
+def _detections(
+    boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, masks: Optional[np.ndarray] = None
+) -> Detections:
+    # Class ids start at 1, because the API keeps 0 for the background.
+    return Detections(boxes, scores, classes.astype(np.int64) - 1, masks)

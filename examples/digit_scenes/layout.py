@@ -28,6 +28,11 @@ class Layout(NamedTuple):
         return self.root / "data" / "digits.pbtxt"
 
     @property
+    def backbone(self) -> Path:
+        """Prefix of the classifier's checkpoint that a detector starts from, if it starts from one."""
+        return self.root / "backbone" / "model.ckpt"
+
+    @property
     def dense(self) -> Path:
         """Folder of dense training."""
         return self.root / "dense"
@@ -74,7 +79,7 @@ def prepare(root: Path) -> Layout:
     marker = layout.root / MARKER
     if layout.root.exists() and any(layout.root.iterdir()) and not marker.exists():
         raise FileExistsError(f"{layout.root} holds files the demo did not make; name another folder")
-    for folder in (layout.train_records.parent, layout.dense, layout.pruned):
+    for folder in (layout.train_records.parent, layout.backbone.parent, layout.dense, layout.pruned):
         if folder.exists():
             shutil.rmtree(str(folder))
     for file in (layout.summary, layout.picture, layout.log):

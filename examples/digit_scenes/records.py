@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Iterable, Sequence
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from PIL import Image
 
@@ -23,6 +24,13 @@ def _floats(values: Sequence[float]) -> tf.train.Feature:
     return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
+def _png(pixels: np.ndarray) -> bytes:
+    """Encodes uint8 [height, width]."""
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="png", compress_level=1)
+    return encoded.getvalue()
+
+
 def to_example(scene: Scene, name: str) -> tf.train.Example:
     """Encodes a scene with the feature keys the API's decoder knows.
 
@@ -30,9 +38,6 @@ def to_example(scene: Scene, name: str) -> tf.train.Example:
         scene: Image and ground truth.
         name: Unique over the data set: COCO metrics tell images apart by it.
     """
-    png = io.BytesIO()
-    # Three equal channels: one is stored, and the API's decoder makes them three again.
-    Image.fromarray(scene.image[:, :, 0]).save(png, format="png", compress_level=1)
     height, width = scene.image.shape[:2]
     ymin, xmin, ymax, xmax = scene.boxes.T
     return tf.train.Example(
@@ -42,7 +47,8 @@ def to_example(scene: Scene, name: str) -> tf.train.Example:
                 "image/width": _ints([width]),
                 "image/filename": _bytes([name.encode()]),
                 "image/source_id": _bytes([name.encode()]),
-                "image/encoded": _bytes([png.getvalue()]),
+                # Three equal channels: one is stored, and the API's decoder makes them three again.
+                "image/encoded": _bytes([_png(scene.image[:, :, 0])]),
                 "image/format": _bytes([b"png"]),
                 "image/object/bbox/ymin": _floats(ymin),
                 "image/object/bbox/xmin": _floats(xmin),
@@ -51,6 +57,8 @@ def to_example(scene: Scene, name: str) -> tf.train.Example:
                 "image/object/class/text": _bytes([str(label).encode() for label in scene.labels]),
                 # Class 0 is the background by the API's convention, so digit d is class d + 1.
                 "image/object/class/label": _ints(scene.labels + 1),
+                # Read only where a config says load_instance_masks.
+                "image/object/mask": _bytes([_png(mask.astype(np.uint8)) for mask in scene.masks]),
             }
         )
     )

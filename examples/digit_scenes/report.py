@@ -50,8 +50,11 @@ def results_table(summary: Dict[str, Any]) -> Table:
     for title, key, form in (
         ("mAP@0.5", "map50", "{:.3f}"),
         ("mAP", "map", "{:.3f}"),
+        ("mAP@0.5 of instance masks", "masks_map50", "{:.3f}"),
+        ("mAP of instance masks", "masks_map", "{:.3f}"),
         ("frozen graph, bytes", "frozen_bytes", "{:,}"),
         ("frozen graph, gzipped bytes", "frozen_gzip_bytes", "{:,}"),
     ):
-        table.add_row(title, form.format(summary[key + "_dense"]), form.format(summary[key + "_pruned"]))
+        if summary[key + "_dense"] is not None:
+            table.add_row(title, form.format(summary[key + "_dense"]), form.format(summary[key + "_pruned"]))
     return table

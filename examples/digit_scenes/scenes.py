@@ -1,4 +1,4 @@
-"""Scenes of digits on a noisy background, with the box of every digit."""
+"""Scenes of digits on a noisy background, with the box and the pixels of every digit."""
 
 from typing import Iterator, List, NamedTuple
 
@@ -39,11 +39,13 @@ class Scene(NamedTuple):
         image: uint8 [side, side, 3].
         boxes: float32 [digits, 4], ymin, xmin, ymax, xmax as fractions of the side.
         labels: int64 [digits], 0 to 9.
+        masks: bool [digits, side, side], the pixels of each digit's ink.
     """
 
     image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
+    masks: np.ndarray
 
 
 def scale_glyph(glyph: np.ndarray, factor: float) -> np.ndarray:
@@ -61,6 +63,7 @@ def compose(digits: Digits, style: SceneStyle, random: np.random.RandomState) ->
     taken = np.zeros((style.side, style.side), dtype=bool)
     boxes: List[List[float]] = []
     labels: List[int] = []
+    masks: List[np.ndarray] = []
     for _ in range(random.randint(style.fewest_digits, style.most_digits + 1)):
         index = random.randint(len(digits.labels))
         glyph = scale_glyph(digits.glyphs[index], random.uniform(style.smallest, style.largest))
@@ -77,12 +80,16 @@ def compose(digits: Digits, style: SceneStyle, random: np.random.RandomState) ->
         rows = slice(max(top - MARGIN, 0), top + height + MARGIN)
         columns = slice(max(left - MARGIN, 0), left + width + MARGIN)
         taken[rows, columns] = True
+        mask = np.zeros((style.side, style.side), dtype=bool)
+        mask[top : top + height, left : left + width] = glyph >= INK
+        masks.append(mask)
         boxes.append([top, left, top + height, left + width])
         labels.append(int(digits.labels[index]))
     return Scene(
         image=np.repeat(canvas[:, :, np.newaxis], 3, axis=2),
         boxes=np.array(boxes, dtype=np.float32) / style.side,
         labels=np.array(labels, dtype=np.int64),
+        masks=np.stack(masks),
     )
 
 

@@ -1,6 +1,6 @@
 """Training and evaluation through the API's own Estimator."""
 
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 from object_detection import model_hparams, model_lib
@@ -19,10 +19,14 @@ class Scores(NamedTuple):
     Attributes:
         mean: mAP averaged over the IoU thresholds 0.5, 0.55, ..., 0.95.
         at_50: mAP at the IoU threshold 0.5.
+        masks_mean: The same of instance masks, where the model predicts them.
+        masks_at_50: The same of instance masks at the IoU threshold 0.5.
     """
 
     mean: float
     at_50: float
+    masks_mean: Optional[float] = None
+    masks_at_50: Optional[float] = None
 
 
 class _StepHook(tf.train.SessionRunHook):
@@ -80,7 +84,5 @@ def evaluate(parts: Dict[str, Any], checkpoint: str, progress: Progress) -> Scor
     metrics = parts["estimator"].evaluate(
         parts["eval_input_fns"][0], hooks=[_StepHook(progress)], checkpoint_path=checkpoint
     )
-    return Scores(
-        mean=float(metrics["DetectionBoxes_Precision/mAP"]),
-        at_50=float(metrics["DetectionBoxes_Precision/mAP@.50IOU"]),
-    )
+    names = [f"Detection{kind}_Precision/{name}" for kind in ("Boxes", "Masks") for name in ("mAP", "mAP@.50IOU")]
+    return Scores(*(float(metrics[name]) for name in names if name in metrics))

@@ -23,9 +23,9 @@ def write_scenes(folder: Path) -> Tuple[Layout, Any]:
     return layout, np.stack([scene.image for scene in held_out_scenes])
 
 
-def phase_of(layout: Layout, steps: int) -> config.Phase:
+def phase_of(layout: Layout, steps: int, template: Path = config.SSD) -> config.Phase:
     """Writes the pipeline config of so many steps; returns where."""
-    phase = config.Phase(layout.pruned, steps, 1e-3)
+    phase = config.Phase(layout.pruned, steps, 1e-3, template=template)
     phase.folder.mkdir(exist_ok=True)
     config.write_config(phase, layout)
     return phase
