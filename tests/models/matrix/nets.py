@@ -35,7 +35,9 @@ class Net(NamedTuple):
 
         module_name, _, function = self.function.partition(".")
         module = importlib.import_module(f"tf_slim.nets.{module_name}")
-        (arg_scope,) = (value for name, value in vars(module).items() if name.endswith("_arg_scope"))
+        scopes = {name: value for name, value in vars(module).items() if name.endswith("_arg_scope")}
+        scopes.pop("add_arg_scope", None)
+        (arg_scope,) = scopes.values()
         with tf_slim.arg_scope(arg_scope(weight_decay=WEIGHT_DECAY)):
             return getattr(module, function)(images, CLASSES, is_training=is_training)[0]
 
