@@ -30,7 +30,7 @@ class Config(NamedTuple):
             model=self.model,
             steps=STEPS,
             averages="true" if self.averages else "false",
-            masks="load_instance_masks: true" if self.with_masks else "",
+            masks="load_instance_masks: true mask_type: PNG_MASKS" if self.with_masks else "",
             train=train,
             held_out=held_out,
             label_map=label_map,
