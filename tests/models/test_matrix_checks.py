@@ -139,6 +139,8 @@ def test_page_has_every_model_and_tells_what_is_missing():
     lines = page(results).splitlines()
     assert all(lines.count(row(model, results[model.name])) >= 1 for model in MODELS)
     assert sum(line.startswith("| ") for line in lines) == 2 * len(MODELS) + 6
+    del results[MODELS[0].name]
+    assert f"| {MODELS[0].title} | 128 x 128 | not run |" in page(results)
     missing = _result("any", checks=tuple(name for name in CHECKS if name != "same"))
     assert row(MODELS[0], missing).endswith("| without same |")
     assert row(MODELS[-1], _result("any", checks=tuple(set(CHECKS) - OF_DETECTORS))).endswith(

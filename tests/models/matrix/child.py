@@ -23,7 +23,6 @@ def main() -> None:
 
     tf.logging.set_verbosity(tf.logging.ERROR)
     logging.getLogger("tensorflow").propagate = False
-    start = time.monotonic()
     # The first session of a process settles for all of them how many threads an op may use.
     with single_threaded(tf.Graph()):
         pass
@@ -37,7 +36,7 @@ def main() -> None:
 
         result = classification.run(model, options.folder, options.measure)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    result._replace(seconds=time.monotonic() - start, gigabytes=gigabytes).write(options.result)
+    result._replace(seconds=time.process_time(), gigabytes=gigabytes).write(options.result)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ in Python 3 are no list; {SECOND} has mended that.
 """
 COSTS = """
 CPU seconds of one build each, by the stopwatch of [the benchmarks](benchmarks.md), which repeat theirs. On small nets
-it is what masking costs whatever the graph. Memory and minutes are those of the whole road.
+it is what masking costs whatever the graph. Memory, and minutes of CPU, are those of the whole road.
 """
 
 
@@ -84,11 +84,11 @@ def row(model: Model, result: Result) -> str:
 
 
 def page(results: Mapping[str, Result]) -> str:
-    """Returns the whole page, from results by the models' names."""
+    """Returns the whole page, from results by the models' names. A model without result is said not to have run."""
     parts = ["# Real models", _wrapped(HEAD)]
     head = _head(["model", "input", "ops", "masked", "shared", "entries masked", "left dense", "checks"], 2)
     for title, models, package in SECTIONS:
-        rows = [row(model, results[model.name]) for model in models if model.package == package]
+        rows = [_row_or_none(model, results) for model in models if model.package == package]
         parts += [f"## {title}", "\n".join([head, *rows])]
     parts.append(_wrapped(LEGEND))
     parts.append("\n".join(f"- {letter}: {reason}" for letter, reason in REASONS.items()))
@@ -101,9 +101,15 @@ def page(results: Mapping[str, Result]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _row_or_none(model: Model, results: Mapping[str, Result]) -> str:
+    if model.name in results:
+        return row(model, results[model.name])
+    return _line(model.title, _input(model), *["not run"] * 6)
+
+
 def _costs(results: Mapping[str, Result]) -> List[str]:
     lines = [_head(["model", "ops as it is", "built in, s", "masking adds, s", "share", "memory, GB", "minutes"], 1)]
-    for model in MODELS:
+    for model in (model for model in MODELS if model.name in results):
         found = results[model.name]
         assert found.costs is not None, f"{model.name}: not measured"
         lines.append(

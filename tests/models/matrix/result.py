@@ -36,7 +36,7 @@ class Result(NamedTuple):
         parameters: entries of all trainable variables.
         skips: reasons, and how many variables were left dense for each.
         checks: names of the checks it passed.
-        seconds: the whole run took.
+        seconds: CPU time of the whole run.
         gigabytes: the most memory that the process had.
         costs: None where they were not measured.
     """
