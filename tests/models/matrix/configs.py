@@ -97,7 +97,9 @@ weight_shared_convolutional_box_predictor {{
   share_prediction_tower: true use_depthwise: %s {_HYPERPARAMS}
 }}
 """
-_SSD_ANCHORS = "ssd_anchor_generator { num_layers: 6 aspect_ratios: 1.0 aspect_ratios: 2.0 aspect_ratios: 0.5 }"
+_SSD_ANCHORS = """
+ssd_anchor_generator { num_layers: 6 aspect_ratios: [1.0, 2.0, 0.5] reduce_boxes_in_lowest_layer: false }
+"""
 
 
 def ssd(extractor: str, side: int, options: str = "", kernel: int = 1, depthwise: bool = False) -> str:
