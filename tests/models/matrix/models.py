@@ -130,7 +130,7 @@ DETECTORS = (
 )
 
 
-# Its feature extractor returns the values of a dict, which in Python 3 are no list.
+# It takes the first of a dict's keys by an index, which Python 3 refuses.
 UNBUILDABLE = Detector(
     "ssd_mobilenet_v1_ppn_first", "SSD MobileNet V1 PPN", Config(ssd_pooled("ssd_mobilenet_v1_ppn", 128), 128)
 )

@@ -52,8 +52,8 @@ Ops are those of the inference graph: convolutions, depthwise ones, and matrix p
 weights that several ops read. Entries are of masked weights and of all trainable variables. Left dense is
 """
 ABSENT = f"""
-One model does not build: SSD MobileNet V1 PPN of {FIRST}. Its feature extractor returns the values of a dict, which
-in Python 3 are no list; {SECOND} has mended that.
+One model does not build: SSD MobileNet V1 PPN of {FIRST}. It takes the first of a dict's keys by an index, which Python
+3 refuses; {SECOND} has mended that.
 """
 COSTS = """
 CPU seconds of one build each, by the stopwatch of [the benchmarks](benchmarks.md), which repeat theirs. On small nets
