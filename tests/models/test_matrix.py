@@ -10,29 +10,30 @@ from tests.models.matrix.page import row
 from tests.models.matrix.running import RESULTS, ModelError, run_model
 
 PAGE = Path(ROOT, "docs", "models.md")
-SHORT = ("mask_rcnn_inception_v2", "mobilenet_v1")
-LONG = tuple(model.name for model in MODELS if model.name not in SHORT)
+BRIEF = ("ssd_resnet50_fpn", "mask_rcnn_inception_v2", "mobilenet_v1")
 
 
-def _check(name, results, measure):
-    model = model_named(name)
-    found = row(model, run_model(model, results, measure))
+def _check(model, result):
+    found = row(model, result)
     assert found in PAGE.read_text(encoding="utf-8").splitlines(), f"docs/models.md lacks {found}"
 
 
-@pytest.mark.parametrize("name", SHORT)
-def test_the_whole_road(name, tmp_path):
-    _check(name, tmp_path, measure=False)
+@pytest.mark.parametrize("name", BRIEF)
+def test_the_road_without_going_on(name, tmp_path):
+    model = model_named(name)
+    result = run_model(model, tmp_path, brief=True)
+    assert "resumed" not in result.checks
+    _check(model, result._replace(checks=(*result.checks, "resumed")))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LONG)
-def test_the_whole_road_of_every_other_model(name):
+@pytest.mark.parametrize("name", [model.name for model in MODELS])
+def test_the_whole_road(name):
     """Their results stay, for `python -m tests.models.matrix --keep`."""
-    _check(name, RESULTS, measure=True)
+    _check(model_named(name), run_model(model_named(name), RESULTS))
 
 
 @pytest.mark.slow
 def test_the_one_that_does_not_build(tmp_path):
     with pytest.raises(ModelError, match="'dict_keys' object is not subscriptable"):
-        run_model(UNBUILDABLE, tmp_path, measure=False)
+        run_model(UNBUILDABLE, tmp_path)

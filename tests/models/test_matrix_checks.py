@@ -17,7 +17,7 @@ from tests.cli.running import ROOT
 from tests.helpers.bits import flip_last_bit
 from tests.helpers.folders import rewritten
 from tests.models.matrix import checking, scenes
-from tests.models.matrix.checking import LAST, LAST_UPDATE, RUNS, SPEC
+from tests.models.matrix.checking import SPEC, STAGES
 from tests.models.matrix.inference import Masked
 from tests.models.matrix.models import MODELS
 from tests.models.matrix.page import CHECKS, OF_DETECTORS, REASONS, page, row
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
     folder, plans = tmp_path_factory.mktemp("trained"), []
     model_fn = auto_mask(plain_model_fn, SPEC, on_plan=lambda plan, *_: plans.append(plan))
     estimator = tf.estimator.Estimator(model_fn, str(folder / "model"), run_config())
-    estimator.train(batches(), max_steps=RUNS[1])
+    estimator.train(batches(), max_steps=STAGES[1].steps)
     masked = estimator.latest_checkpoint()
     return plans[-1], masked, fold_checkpoint(masked, str(folder / "folded" / "model.ckpt")).prefix
 
@@ -49,14 +49,14 @@ def _changed(prefix, path, name, change):
 
 def test_masks(trained, tmp_path):
     plan, masked, _ = trained
-    checking.check_masks(masked, plan, LAST, RUNS[1], LAST_UPDATE)
-    for wrong in ((Fraction(1, 2), RUNS[1], LAST_UPDATE), (LAST, RUNS[0], LAST_UPDATE), (LAST, RUNS[1], 1)):
+    checking.check_masks(masked, plan, STAGES[1])
+    for wrong in ({"sparsity": STAGES[0].sparsity}, {"steps": STAGES[0].steps}, {"update": STAGES[0].update}):
         with pytest.raises(AssertionError):
-            checking.check_masks(masked, plan, *wrong)
+            checking.check_masks(masked, plan, STAGES[1]._replace(**wrong))
     # As many zeros as asked, and something that is no one.
     halved = _changed(masked, tmp_path / "halved", plan.sites[0].mask, lambda mask: mask / 2)
     with pytest.raises(AssertionError, match="zeros and ones"):
-        checking.check_masks(halved, plan, LAST, RUNS[1], LAST_UPDATE)
+        checking.check_masks(halved, plan, STAGES[1])
 
 
 def test_folded(trained, tmp_path):

@@ -29,7 +29,7 @@ def main() -> int:
         if options.keep and written.exists():
             continue
         try:
-            found = run_model(model, options.results, measure=True)
+            found = run_model(model, options.results)
         except ModelError as error:
             failed += 1
             print(f"{model.name}: FAILED\n{error}", flush=True)

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from fractions import Fraction
-from typing import Any, Dict, Iterable
+from typing import Any, Dict, Iterable, NamedTuple, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -12,12 +12,25 @@ from graph_masker import MaskPlan, PruningSpec, verify_masked
 from graph_masker.plan import LAST_UPDATE_STEP
 from tests.helpers.bits import assert_same_bits
 
+
+class Stage(NamedTuple):
+    """A run of training: up to which step, the step of its mask update, and the sparsity that this reaches."""
+
+    steps: int
+    update: int
+    sparsity: Fraction
+
+
+# An update in the first run, and one, which reaches the target, after it has been resumed; a step follows each.
 # Both sparsities are exact in floating point, so that nobody can argue about a count.
-FIRST, LAST = Fraction(1, 2), Fraction(3, 4)
-# One update in the first run, and one, which reaches the target, after it has been resumed; a step follows each.
-SPEC = PruningSpec(target_sparsity=float(LAST), initial_sparsity=float(FIRST), begin_step=1, end_step=3, frequency=2)
-FIRST_UPDATE, LAST_UPDATE = 1, 3
-RUNS = (2, 4)
+STAGES = (Stage(2, 1, Fraction(1, 2)), Stage(4, 3, Fraction(3, 4)))
+SPEC = PruningSpec(
+    target_sparsity=float(STAGES[1].sparsity),
+    initial_sparsity=float(STAGES[0].sparsity),
+    begin_step=STAGES[0].update,
+    end_step=STAGES[1].update,
+    frequency=STAGES[1].update - STAGES[0].update,
+)
 
 WEIGHT_OPS = ("Conv2D", "Conv2DBackpropInput", "Conv3D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
 
@@ -59,17 +72,21 @@ def check_nothing_silent(plan: MaskPlan, variables: Iterable[Any]) -> None:
     assert not untold, f"neither masked nor listed: {untold}"
 
 
-def check_masks(prefix: str, plan: MaskPlan, sparsity: Fraction, step: int, last_update: int) -> None:
+def stages_of(brief: bool) -> Sequence[Stage]:
+    """Returns the runs of training: the first alone, or both."""
+    return STAGES[:1] if brief else STAGES
+
+
+def check_masks(prefix: str, plan: MaskPlan, stage: Stage) -> None:
     """Asserts that the masks of a checkpoint are zeros and ones, exactly as many as asked, and when they were made."""
     reader = tf.train.load_checkpoint(prefix)
-    assert reader.get_tensor("global_step") == step
-    assert reader.get_tensor(LAST_UPDATE_STEP) == last_update
+    assert reader.get_tensor("global_step") == stage.steps
+    assert reader.get_tensor(LAST_UPDATE_STEP) == stage.update
     for site in plan.sites:
         mask = reader.get_tensor(site.mask)
         assert mask.shape == site.shape, site.mask
-        ones = np.count_nonzero(mask == 1)
-        found = np.count_nonzero(mask == 0), ones
-        expected = zeros_of(site.entries, sparsity), site.entries - zeros_of(site.entries, sparsity)
+        zeros = zeros_of(site.entries, stage.sparsity)
+        found, expected = (np.count_nonzero(mask == 0), np.count_nonzero(mask == 1)), (zeros, site.entries - zeros)
         assert found == expected, f"{site.variable}: {found} zeros and ones, expected {expected}"
 
 

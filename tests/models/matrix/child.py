@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("folder", type=Path, help="a folder that does not exist yet")
     parser.add_argument("result", type=Path, help="where the result goes, as JSON")
-    parser.add_argument("--measure", action="store_true", help="measure what masking adds to building it, too")
+    parser.add_argument("--brief", action="store_true", help="train but once, and measure nothing")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     import tensorflow.compat.v1 as tf
@@ -30,11 +30,11 @@ def main() -> None:
     if isinstance(model, Detector):
         from tests.models.matrix import detection
 
-        result = detection.run(model.name, model.config, options.folder, options.measure)
+        result = detection.run(model.name, model.config, options.folder, options.brief)
     else:
         from tests.models.matrix import classification
 
-        result = classification.run(model, options.folder, options.measure)
+        result = classification.run(model, options.folder, options.brief)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     result._replace(seconds=time.process_time(), gigabytes=gigabytes).write(options.result)
 

@@ -11,7 +11,7 @@ from benchmarks.rewriting.training import Training
 from graph_masker import MaskPlan, fold_checkpoint, masking
 from tests.helpers.running import as_written, initialize
 from tests.models.matrix import checking
-from tests.models.matrix.checking import FIRST, FIRST_UPDATE, LAST, LAST_UPDATE, RUNS, SPEC
+from tests.models.matrix.checking import SPEC, Stage
 from tests.models.matrix.costs import costs_of
 from tests.models.matrix.inference import run_masked, run_plain
 from tests.models.matrix.nets import CLASSES, Net
@@ -21,14 +21,16 @@ CHECKS = ("verified", "told", "exact", "resumed", "folded", "same", "matters")
 IMAGES, LABELS, OUTPUT = "images", "labels", "logits"
 
 
-def run(net: Net, folder: Path, measure: bool) -> Result:
+def run(net: Net, folder: Path, brief: bool) -> Result:
     """Takes a net through the whole road; see `detection.run`."""
     folder.mkdir(parents=True)
-    prefix, plan, parameters = _train(net, folder / "first", RUNS[0])
-    checking.check_masks(prefix, plan, FIRST, RUNS[0], FIRST_UPDATE)
-    masked, again, _ = _train(net, folder / "second", RUNS[1], prefix)
-    assert again == plan
-    checking.check_masks(masked, plan, LAST, RUNS[1], LAST_UPDATE)
+    stages = checking.stages_of(brief)
+    masked, plan, parameters = _train(net, folder / "first", stages[0])
+    checking.check_masks(masked, plan, stages[0])
+    for stage in stages[1:]:
+        masked, again, _ = _train(net, folder / "second", stage, masked)
+        assert again == plan
+        checking.check_masks(masked, plan, stage)
     folded = fold_checkpoint(masked, str(folder / "folded" / "model.ckpt")).prefix
     checking.check_folded(masked, folded, plan)
     feed = {f"{IMAGES}:0": _images(net, 0)}
@@ -42,13 +44,13 @@ def run(net: Net, folder: Path, measure: bool) -> Result:
         plan.entries,
         parameters,
         checking.reasons_of(plan),
-        CHECKS,
-        costs=costs_of(Training(_model_fn(net), lambda: _inputs(net))) if measure else None,
+        tuple(check for check in CHECKS if check != "resumed" or not brief),
+        costs=None if brief else costs_of(Training(_model_fn(net), lambda: _inputs(net))),
     )
 
 
-def _train(net: Net, folder: Path, steps: int, start: Optional[str] = None) -> Any:
-    """Trains up to a step, from a checkpoint where it is given; returns the new one's prefix, plan and parameters."""
+def _train(net: Net, folder: Path, stage: Stage, start: Optional[str] = None) -> Any:
+    """Trains up to a stage's end, from a checkpoint where it is given; returns the new one, plan and parameters."""
     folder.mkdir()
     with tf.Graph().as_default() as graph, masking(SPEC) as masker:
         tf.set_random_seed(1)
@@ -63,11 +65,9 @@ def _train(net: Net, folder: Path, steps: int, start: Optional[str] = None) -> A
             plan: MaskPlan = masker.plan
             checking.check_graph(graph, plan, [spec.loss.name])
             checking.check_nothing_silent(plan, graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES))
-            step = tf.train.get_global_step()
             if start is not None:
                 checking.check_resumed(session, start, plan)
-            while session.run(step) < steps:
-                number = session.run(step)
+            for number in range(session.run(tf.train.get_global_step()), stage.steps):
                 session.run(spec.train_op, {features: _images(net, number), labels: [number % CLASSES]})
             return saver.save(session, str(folder / "model.ckpt")), plan, checking.parameters_of(graph)
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 CLASSES = 3
-STEPS = 4
 
 
 class Config(NamedTuple):
@@ -28,7 +27,6 @@ class Config(NamedTuple):
         """Returns the whole config, with the records to train on and to evaluate, and their label map."""
         return _PIPELINE.format(
             model=self.model,
-            steps=STEPS,
             averages="true" if self.averages else "false",
             masks="load_instance_masks: true mask_type: PNG_MASKS" if self.with_masks else "",
             train=train,
@@ -43,7 +41,6 @@ model {{ {model} }}
 {rewriter}
 train_config {{
   batch_size: 1
-  num_steps: {steps}
   optimizer {{
     momentum_optimizer {{
       learning_rate {{ constant_learning_rate {{ learning_rate: 0.001 }} }}
@@ -128,7 +125,7 @@ def ssd_fpn(
         max_level: the coarsest level; the finest is 3.
     """
     flag = "true" if depthwise else "false"
-    anchors = f"multiscale_anchor_generator {{ min_level: 3 max_level: {max_level} }}"
+    anchors = f"multiscale_anchor_generator {{ min_level: 3 max_level: {max_level} aspect_ratios: [1.0, 2.0, 0.5] }}"
     pyramid = f"fpn {{ min_level: 3 max_level: {max_level} additional_layer_depth: {depth} }} use_depthwise: {flag}"
     return _ssd(extractor, side, f"{pyramid} {options}", _SHARED % (depth, flag), anchors, _FOCAL)
 

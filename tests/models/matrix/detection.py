@@ -14,8 +14,8 @@ from examples.digit_scenes import config, exporting, training
 from graph_masker import MaskPlan, auto_mask_estimator, fold_checkpoint
 from tests.helpers.running import as_written
 from tests.models.matrix import checking
-from tests.models.matrix.checking import FIRST, FIRST_UPDATE, LAST, LAST_UPDATE, RUNS, SPEC
-from tests.models.matrix.configs import STEPS, Config
+from tests.models.matrix.checking import SPEC, Stage
+from tests.models.matrix.configs import Config
 from tests.models.matrix.costs import costs_of
 from tests.models.matrix.inference import Masked, run_frozen, run_masked
 from tests.models.matrix.result import Result
@@ -51,7 +51,7 @@ class _Road:
 
     def __init__(self, folder: Path, made: Config) -> None:
         data = write_data(folder / "data", made.side)
-        self.phase = config.Phase(folder, STEPS, 0.0)
+        self.phase = config.Phase(folder, checking.STAGES[-1].steps, 0.0)
         self.phase.config.write_text(made.text(data.train, data.held_out, data.label_map))
         self.feed = {"image_tensor:0": data.image}
         self._plans: List[MaskPlan] = []
@@ -62,10 +62,10 @@ class _Road:
         masked = auto_mask_estimator(parts["estimator"], SPEC, on_plan=lambda plan, *_: self._plans.append(plan))
         return {**parts, "estimator": masked}
 
-    def train(self, steps: int, *hooks: Any) -> Tuple[str, _Graph]:
-        """Trains up to a global step; returns the checkpoint's prefix, and what was trained."""
+    def train(self, stage: Stage, *hooks: Any) -> Tuple[str, _Graph]:
+        """Trains up to a stage's end; returns the checkpoint's prefix, and what was trained."""
         parts, look = self._parts(), _Look(self._plans)
-        parts["estimator"].train(parts["train_input_fn"], max_steps=steps, hooks=[look, *hooks])
+        parts["estimator"].train(parts["train_input_fn"], max_steps=stage.steps, hooks=[look, *hooks])
         assert look.seen is not None
         return parts["estimator"].latest_checkpoint(), look.seen
 
@@ -75,33 +75,35 @@ class _Road:
         return parts["estimator"].evaluate(parts["eval_input_fns"][0], hooks=[look])
 
 
-def run(name: str, made: Config, folder: Path, measure: bool) -> Result:
+def run(name: str, made: Config, folder: Path, brief: bool) -> Result:
     """Takes a model through the whole road.
 
     Args:
         name: the model's.
         made: its pipeline config.
         folder: where everything goes; made anew.
-        measure: whether what masking adds to building it is measured, too, by building it twice more.
+        brief: whether it trains but once, and what masking adds to building it is not measured.
 
     Raises:
         AssertionError: a check failed.
     """
     folder.mkdir(parents=True)
     road = _Road(folder, made)
-    prefix, seen = road.train(RUNS[0])
-    checking.check_masks(prefix, seen.plan, FIRST, RUNS[0], FIRST_UPDATE)
-    masked, resumed = road.train(RUNS[1], checking.Resumed(prefix, seen.plan))
-    assert resumed == seen
-    checking.check_masks(masked, seen.plan, LAST, RUNS[1], LAST_UPDATE)
+    stages = checking.stages_of(brief)
+    masked, seen = road.train(stages[0])
+    checking.check_masks(masked, seen.plan, stages[0])
+    for stage in stages[1:]:
+        masked, resumed = road.train(stage, checking.Resumed(masked, seen.plan))
+        assert resumed == seen
+        checking.check_masks(masked, seen.plan, stage)
     scores = road.evaluate()
-    assert scores["global_step"] == RUNS[1] and math.isfinite(scores["loss"])
+    assert scores["global_step"] == stages[-1].steps and math.isfinite(scores["loss"])
     assert 0 <= scores["DetectionBoxes_Precision/mAP"] <= 1
     folded = fold_checkpoint(masked, str(folder / "folded" / "model.ckpt")).prefix
     checking.check_folded(masked, folded, seen.plan)
     exporting.export(road.phase, road.phase.config, folded)
     frozen = tf.GraphDef.FromString(road.phase.frozen_graph.read_bytes())
-    _check_frozen(frozen, seen.plan)
+    _check_frozen(frozen, seen.plan, stages[-1])
     inference = _run_masked(road, masked)
     inference.check(run_frozen(frozen, list(inference.outputs), road.feed))
     return Result(
@@ -112,8 +114,8 @@ def run(name: str, made: Config, folder: Path, measure: bool) -> Result:
         seen.plan.entries,
         seen.parameters,
         checking.reasons_of(seen.plan),
-        CHECKS,
-        costs=costs_of(training_of(road.phase.config, made.side, made.with_masks)) if measure else None,
+        tuple(check for check in CHECKS if check != "resumed" or not brief),
+        costs=None if brief else costs_of(training_of(road.phase.config, made.side, made.with_masks)),
     )
 
 
@@ -139,7 +141,7 @@ def _run_masked(road: _Road, checkpoint: str) -> Masked:
     return run_masked(build, checkpoint, road.feed, averages_of)
 
 
-def _check_frozen(frozen: Any, plan: MaskPlan) -> None:
+def _check_frozen(frozen: Any, plan: MaskPlan, stage: Stage) -> None:
     """Asserts that an exported graph has nothing of pruning, and all zeros of the weights that it has."""
     ours = {name for site in plan.sites for name in (*site.state, site.masked_weight)}
     assert not [node.name for node in frozen.node if node.name in ours]
@@ -148,4 +150,4 @@ def _check_frozen(frozen: Any, plan: MaskPlan) -> None:
     assert kept
     for site in kept:
         values = tf.make_ndarray(constants[site.variable].attr["value"].tensor)
-        assert np.count_nonzero(values) <= site.entries - checking.zeros_of(site.entries, LAST), site.variable
+        assert np.count_nonzero(values) <= site.entries - checking.zeros_of(site.entries, stage.sparsity), site.variable

@@ -22,13 +22,13 @@ class ModelError(AssertionError):
     """A model's run has failed; the message ends with what its process said."""
 
 
-def run_model(model: Model, results: Path, measure: bool, lines: int = 25) -> result.Result:
+def run_model(model: Model, results: Path, brief: bool = False, lines: int = 25) -> result.Result:
     """Takes a model through the whole road in a new process; its result is in `results`, too.
 
     Args:
         model: which.
         results: a folder, which is made where there is none.
-        measure: whether to measure what masking adds to building it.
+        brief: whether it trains but once, and nothing is measured.
         lines: of an error that are shown, at most.
 
     Raises:
@@ -46,7 +46,7 @@ def run_model(model: Model, results: Path, measure: bool, lines: int = 25) -> re
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         run = subprocess.run(
-            [*command, "--measure"] if measure else command,
+            [*command, "--brief"] if brief else command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
