@@ -95,12 +95,12 @@ weight_shared_convolutional_box_predictor {{
 }}
 """
 _SSD_ANCHORS = """
-ssd_anchor_generator { num_layers: 6 aspect_ratios: [1.0, 2.0, 0.5] reduce_boxes_in_lowest_layer: false }
+ssd_anchor_generator { num_layers: %d aspect_ratios: [1.0, 2.0, 0.5] reduce_boxes_in_lowest_layer: false }
 """
 
 
-def ssd(extractor: str, side: int, options: str = "", kernel: int = 1, depthwise: bool = False) -> str:
-    """An SSD with a predictor of its own for each of six feature maps.
+def ssd(extractor: str, side: int, options: str = "", kernel: int = 1, depthwise: bool = False, layers: int = 6) -> str:
+    """An SSD with a predictor of its own for each feature map.
 
     Args:
         extractor: the API's name of the feature extractor.
@@ -108,10 +108,12 @@ def ssd(extractor: str, side: int, options: str = "", kernel: int = 1, depthwise
         options: more text for the feature extractor.
         kernel: side of the predictors' kernels.
         depthwise: predictors, and the layers that the API adds to the backbone, are separable.
+        layers: number of feature maps.
     """
     flag = "true" if depthwise else "false"
     predictor = _CONVOLUTIONAL % (kernel, flag)
-    return _ssd(extractor, side, f"use_depthwise: {flag} {options}", predictor, _SSD_ANCHORS, _SOFTMAX)
+    options = f"use_depthwise: {flag} num_layers: {layers} {options}"
+    return _ssd(extractor, side, options, predictor, _SSD_ANCHORS % layers, _SOFTMAX)
 
 
 def ssd_fpn(
@@ -132,7 +134,7 @@ def ssd_fpn(
 
 def ssd_pooled(extractor: str, side: int) -> str:
     """An SSD with a pyramid of pooled feature maps, whose levels share one predictor."""
-    return _ssd(extractor, side, "", _SHARED % (64, "false"), _SSD_ANCHORS, _FOCAL)
+    return _ssd(extractor, side, "", _SHARED % (64, "false"), _SSD_ANCHORS % 6, _FOCAL)
 
 
 def _ssd(extractor, side, options, predictor, anchors, loss_and_scores) -> str:
