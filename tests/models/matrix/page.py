@@ -104,7 +104,7 @@ def page(results: Mapping[str, Result]) -> str:
 def _row_or_none(model: Model, results: Mapping[str, Result]) -> str:
     if model.name in results:
         return row(model, results[model.name])
-    return _line(model.title, _input(model), *["not run"] * 6)
+    return _line(model.title, _input(model), "not run", *[""] * 5)
 
 
 def _costs(results: Mapping[str, Result]) -> List[str]:
