@@ -3,18 +3,22 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-REQUIREMENTS := $(wildcard requirements/*.txt)
+# Packages with the same top-level names as others have a folder of their own, which tests put first on the path.
+SECOND_API := $(VENV)/second-api/ready
+SECOND_API_REQUIREMENTS := requirements/second-api-no-deps.txt
+REQUIREMENTS := $(filter-out $(SECOND_API_REQUIREMENTS),$(wildcard requirements/*.txt))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo bench study test test-all check format package clean
+.PHONY: help setup demo bench study test test-all models check format package clean
 
 help:
 	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the slow tests too"
+	@echo "make models    take every real model through the whole road (hours), write docs/models.md"
 	@echo "make bench     measure what pruning costs, against its budgets (twenty minutes)"
 	@echo "make study     compare large sparse nets with small dense ones on real digits (half an hour)"
 	@echo "make check     lint, types, import contract"
@@ -31,6 +35,11 @@ $(READY): $(REQUIREMENTS) setup.cfg pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(SECOND_API): $(READY) $(SECOND_API_REQUIREMENTS)
+	rm -rf $(@D)
+	$(PIP) install --quiet --no-deps --target $(@D) -r $(SECOND_API_REQUIREMENTS)
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/python -m examples.digit_scenes --out build/demo
 
@@ -43,8 +52,11 @@ study: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(READY)
+test-all: $(READY) $(SECOND_API)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+models: $(READY) $(SECOND_API)
+	$(BIN)/python -m tests.models.matrix --docs docs/models.md
 
 check: $(READY)
 	$(BIN)/ruff check .

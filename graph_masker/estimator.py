@@ -56,9 +56,17 @@ def is_masked(model_fn: ModelFn) -> bool:
     return getattr(model_fn, _MARK, None) is not None
 
 
-def auto_mask_estimator(estimator: Any, spec: PruningSpec, rules: Sequence[Rule] = DEFAULT_RULES) -> Any:
-    """Returns a copy of an Estimator (same class, directory, configuration) with its model_fn masked."""
-    return tf_compat.estimator_with(estimator, auto_mask(tf_compat.estimator_model_fn(estimator), spec, rules))
+def auto_mask_estimator(
+    estimator: Any,
+    spec: PruningSpec,
+    rules: Sequence[Rule] = DEFAULT_RULES,
+    on_plan: Optional[PlanCallback] = None,
+) -> Any:
+    """Returns a copy of an Estimator (same class, directory, configuration) with its model_fn masked.
+
+    Args: see `auto_mask`.
+    """
+    return tf_compat.estimator_with(estimator, auto_mask(tf_compat.estimator_model_fn(estimator), spec, rules, on_plan))
 
 
 def _masked_function(model_fn: ModelFn, masking: "_Masking") -> ModelFn:

@@ -42,7 +42,10 @@ class _StepHook(tf.train.SessionRunHook):
 
 
 def make_estimator(
-    phase: Phase, seed: int, model_fn_creator: ModelFnCreator = model_lib.create_model_fn
+    phase: Phase,
+    seed: int,
+    model_fn_creator: ModelFnCreator = model_lib.create_model_fn,
+    session_config: Optional[tf.ConfigProto] = None,
 ) -> Dict[str, Any]:
     """Builds the API's Estimator and input functions for a phase.
 
@@ -50,6 +53,7 @@ def make_estimator(
         phase: Its config must be written.
         seed: TensorFlow's graph seed.
         model_fn_creator: What makes the model_fn. This is the only place where pruning enters.
+        session_config: Of every session; TensorFlow's defaults if None.
 
     Returns:
         What `model_lib.create_estimator_and_inputs` returns.
@@ -57,6 +61,7 @@ def make_estimator(
     run_config = tf.estimator.RunConfig(
         model_dir=str(phase.model),
         tf_random_seed=seed,
+        session_config=session_config,
         # The Estimator still saves once at the start and once at the end.
         save_checkpoints_steps=NEVER,
         save_summary_steps=NEVER,

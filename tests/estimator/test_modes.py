@@ -153,3 +153,15 @@ def test_eager_execution_is_refused():
     )
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     assert "TensorFlow executes eagerly here" in result.stdout
+
+
+def test_the_plan_of_every_graph_is_told_of_a_ready_estimator(tmp_path):
+    told = []
+    estimator = tf.estimator.Estimator(plain_model_fn, str(tmp_path), config=run_config())
+    masked = auto_mask_estimator(estimator, SPEC, on_plan=lambda plan, mode, config: told.append((plan, mode, config)))
+    masked.train(batches(), steps=1)
+    masked.evaluate(batches(), steps=1)
+    assert [mode for _, mode, _ in told] == [tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL]
+    for plan, _, config in told:
+        assert {site.variable for site in plan.sites} == {CONV, DENSE}
+        assert config.model_dir == str(tmp_path)

@@ -13,12 +13,17 @@ def single_threaded(graph: Any) -> Any:
     return tf.Session(graph=graph, config=config)
 
 
-def op_by_op(graph: Any) -> Any:
-    """Returns a session that runs a graph as it was written: nothing is folded, and no division becomes a product."""
+def as_written() -> Any:
+    """Returns a session config that runs a graph as it is: nothing is folded, and no division becomes a product."""
     config = tf.ConfigProto()
     config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
     config.graph_options.rewrite_options.disable_meta_optimizer = True
-    return tf.Session(graph=graph, config=config)
+    return config
+
+
+def op_by_op(graph: Any) -> Any:
+    """Returns a session that runs a graph as it was written."""
+    return tf.Session(graph=graph, config=as_written())
 
 
 def variables_by_name(graph: Any) -> Dict[str, Any]:
