@@ -85,7 +85,7 @@ def mask_graph(
     masker.mask(outputs or (), losses or (), strict=True)
     after = [train_op] if train_op is not None else graph.get_collection(tf.GraphKeys.TRAIN_OP)
     after = after or train_ops_of(graph, [item.weight for item in masker.masked_variables])
-    if after and tf.train.get_global_step(graph) is not None:
+    if after and tf_compat.global_step(graph) is not None:
         masker.attach_update(*after)
     return masker
 
@@ -197,6 +197,7 @@ class Masker:
             if not item.site.masked:
                 self.products[item.site.masked_weight] = item.site
                 self._state.update((item.site.mask, item.site.threshold))
+        self._join_mirrors()
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
             self._last_update = last_update_step(self.graph, use_resource=is_resource)
@@ -209,6 +210,14 @@ class Masker:
             tuple(_known(site, known.get(site.variable)) for site in plan.sites), plan.skips, self.spec
         )
         return self.plan
+
+    def _join_mirrors(self) -> None:
+        """Makes one mirrored variable of the masks of each mirrored weight, once all its copies are masked."""
+        for item in list(self._masked.values()):
+            copies = tf_compat.copies_of(tf_compat.whole_of(item.weight))
+            masks = [self._masked[copy.op.name].mask for copy in copies if copy.op.name in self._masked]
+            if 1 < len(masks) == len(copies) and tf_compat.whole_of(item.mask) is item.mask:
+                tf_compat.mirror(self.graph, item.weight, masks)
 
     @property
     def has_gradients(self) -> bool:
@@ -289,7 +298,7 @@ class Masker:
         if not self._masked:
             raise PlanError("no weight is masked, so there is nothing to update")
         if step is None:
-            step = tf.train.get_global_step(self.graph)
+            step = tf_compat.global_step(self.graph)
         if step is None:
             raise UsageError(
                 "the graph has no global step, which the schedule needs; create one with "

@@ -118,7 +118,7 @@ def _gradient_ops(plan: MaskPlan) -> FrozenSet[str]:
 
 
 def _state(masker: Masker) -> State:
-    step = tf.train.get_global_step(masker.graph)
+    step = tf_compat.global_step(masker.graph)
     return State(
         {
             item.site.variable: tuple(tf_compat.saved_variable(variable) for variable in masker.state_of(item))
