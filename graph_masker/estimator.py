@@ -187,8 +187,9 @@ class _Run:
         if not masker.masks:
             return list(made)
         first, *others = made
-        if is_training:
-            # Replicas train together: the first one's train op waits for those of all.
+        if is_training and tf_compat.is_chief(self._config):
+            # Of many workers the chief alone updates masks; all see them, for they lie beside the weights. Replicas
+            # train together: the first one's train op waits for those of all.
             first = first._replace(train_op=_with_update(masker, first.train_op, [item.train_op for item in others]))
         with tf_compat.paused_collector():
             first = _prepare_savers(graph, self._restoring, first)

@@ -1,5 +1,6 @@
 """Distribution strategies: variables that have a copy on each device, and model code that is run once for each."""
 
+import os
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -59,6 +60,23 @@ def global_step(graph: Any) -> Any:
     """Returns the variable that counts a graph's training steps, its first copy where it has some; None without one."""
     step = tf.train.get_global_step(graph)
     return None if step is None else first_copy(step)
+
+
+def place_of(op: Any) -> str:
+    """Returns the device of an op that is placed in a process by name, as on a parameter server; else ""."""
+    device = str(op.device)
+    return device if tf.DeviceSpec.from_string(device).job not in (None, "localhost") else ""
+
+
+def is_chief(config: Any) -> bool:
+    """Tells whether this process is the one that looks after variables.
+
+    Args:
+        config: an Estimator's RunConfig; None where there is none: the environment is then asked, as one would.
+    """
+    if config is None and not os.environ.get("TF_CONFIG"):
+        return True
+    return bool((config or tf.estimator.RunConfig()).is_chief)
 
 
 _RUNS = "_graph_masker_replicas"
