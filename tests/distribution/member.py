@@ -4,9 +4,13 @@ It trains, or evaluates, a small model by `train_and_evaluate`, and writes a lin
 the global step, and a digest of the masks that it sees.
 """
 
+import glob
 import hashlib
 import json
+import os
+import re
 import sys
+import time
 from typing import Any, Dict, NamedTuple
 
 import numpy as np
@@ -28,9 +32,10 @@ class Request(NamedTuple):
         sync: whether workers add up their gradients, by SyncReplicasOptimizer.
         workers: that train, the chief included.
         partitions: how many parts each weight has.
-        trace: step at which a worker writes what it receives from others, in bytes; -1 for none.
+        trace: step from which on a process writes, once, what it receives from others, in bytes; -1 for none.
         pause: seconds to wait after each step.
         save_steps: between checkpoints.
+        strategy: name of a class of tf.distribute.experimental that trains; empty for none.
     """
 
     folder: str
@@ -42,6 +47,7 @@ class Request(NamedTuple):
     trace: int = -1
     pause: float = 0.0
     save_steps: int = 20
+    strategy: str = ""
 
 
 def say(**values: Any) -> None:
@@ -52,7 +58,7 @@ def model_fn(features: Any, labels: Any, mode: str, params: Request) -> Any:
     """Two dense layers, their weights partitioned if asked for."""
     partitioner = tf.fixed_size_partitioner(params.partitions) if params.partitions > 1 else None
     with tf.variable_scope("", partitioner=partitioner):
-        hidden = tf.layers.dense(features, 64, tf.nn.relu, name="first")
+        hidden = tf.layers.dense(features, 64, tf.nn.relu, use_bias=False, name="first")
         logits = tf.layers.dense(hidden, 10, name="second")
     if mode == tf.estimator.ModeKeys.PREDICT:
         return tf.estimator.EstimatorSpec(mode, {"logits": logits})
@@ -62,54 +68,66 @@ def model_fn(features: Any, labels: Any, mode: str, params: Request) -> Any:
         optimizer = tf.train.MomentumOptimizer(0.05, 0.9)
         if params.sync:
             optimizer = tf.train.SyncReplicasOptimizer(optimizer, params.workers, params.workers)
-            is_chief = json.loads(tf_config())["task"]["type"] == "chief"
+            is_chief = task()["type"] == "chief"
             hooks.append(optimizer.make_session_run_hook(is_chief))
         train_op = optimizer.minimize(loss, tf.train.get_global_step())
     return tf.estimator.EstimatorSpec(mode, {"logits": logits}, loss, train_op, training_hooks=hooks)
 
 
-def tf_config() -> str:
-    import os
+def task() -> Dict[str, Any]:
+    """Returns type and index of this process in its cluster."""
+    found: Dict[str, Any] = json.loads(os.environ["TF_CONFIG"])["task"]
+    return found
 
-    return os.environ.get("TF_CONFIG", '{"task": {"type": "chief"}}')
 
-
-def input_fn() -> Any:
-    """Batches that differ from task to task."""
-    task = json.loads(tf_config())["task"]
-    random = np.random.RandomState(task.get("index", 0) + 10 * (task["type"] == "worker"))
+def batches(kind: str, index: int) -> Any:
+    """Returns batches that differ from task to task."""
+    random = np.random.RandomState(index + 10 * (kind == "worker"))
     images, labels = random.rand(64, 20).astype(np.float32), random.randint(0, 10, 64)
     return tf.data.Dataset.from_tensor_slices((images, labels)).repeat().batch(BATCH)
 
 
 class Look(tf.train.SessionRunHook):
-    """Tells of every step."""
+    """Tells of the graph, and of every step."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
     def begin(self) -> None:
         graph = tf.get_default_graph()
+        operations = graph.get_operations()
         self._step = tf.train.get_global_step()
-        self._last = [v for v in tf.global_variables() if v.op.name == "model_pruning/last_mask_update_step"]
-        self._masks = {v.op.name: v.read_value() for v in graph.get_collection("masks")}
-        self._traced = False
+        self._last = [op.outputs[0] for op in operations if op.name == "model_pruning/last_mask_update_step"]
+        self._masks = {mask.op.name: mask.read_value() for mask in graph.get_collection("masks")}
+        self._known = -1
+        self._traced = self._request.trace < 0
+        places = {op.name: op.device for op in operations if re.search("kernel|weights|mask|global_step", op.name)}
+        say(places=places, updates=[op.name for op in operations if op.name.startswith("model_pruning/update")])
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        """The chief waits for all workers: it would be done before a slow one has started."""
+        del session, coord
+        name = f"{self._request.folder}.worker-"
+        if task()["type"] == "worker":
+            open(f"{name}{task()['index']}", "w").close()
+        end = time.time() + 120
+        while task()["type"] == "chief" and len(glob.glob(f"{name}*")) < self._request.workers - 1:
+            assert time.time() < end, "workers have not come"
+            time.sleep(0.05)
 
     def before_run(self, run_context: Any) -> Any:
         options = None
-        if self._request.trace >= 0 and not self._traced:
+        if not self._traced and self._known >= self._request.trace:
             options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
         return tf.train.SessionRunArgs(self._step, options=options)
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        import time
-
-        step = int(run_values.results)
-        if self._request.trace >= 0 and step >= self._request.trace and not self._traced:
+        if run_values.options.trace_level == tf.RunOptions.FULL_TRACE:
             self._traced = True
-            say(received=received(run_values.run_metadata))
-        values = run_context.session.run([self._masks, self._last])
-        say(step=step, masks=digest(values[0]), sparsity=sparsity(values[0]), last=[int(v) for v in values[1]])
+            say(**traffic(run_values.run_metadata))
+        step, masks, last = run_context.session.run([self._step, self._masks, self._last])
+        self._known = int(step)
+        say(step=self._known, masks=digest(masks), sparsity=sparsity(masks), last=[int(value) for value in last])
         time.sleep(self._request.pause)
 
 
@@ -127,33 +145,64 @@ def sparsity(masks: Dict[str, Any]) -> float:
     return 1 - sum(float(mask.sum()) for mask in masks.values()) / size if size else 0.0
 
 
-def received(metadata: Any) -> Dict[str, int]:
-    """Returns the bytes of every tensor that came from another process in a traced step, by its name."""
-    found: Dict[str, int] = {}
+def traffic(metadata: Any) -> Dict[str, Dict[str, int]]:
+    """Returns the bytes of every tensor that this process was sent, and that it sent, in a traced step, by its name."""
+    here = f"/job:{task()['type']}/replica:0/task:{task()['index']}/"
+    found: Dict[str, Dict[str, int]] = {"received": {}, "sent": {}}
+    label = re.compile(r"\[(\d+)B\] \[\S+\] edge_\d+_(\S+) from (\S+) to (\S+)")
     for device in metadata.step_stats.dev_stats:
         for node in device.node_stats:
-            if node.node_name == "RecvTensor":
-                found[f"{device.device} {node.timeline_label}"] = 0
+            if node.node_name != "RecvTensor":
+                continue
+            size, name, source, target = label.search(node.timeline_label).groups()
+            if source.startswith(here) != target.startswith(here):
+                sums = found["received" if target.startswith(here) else "sent"]
+                sums[name] = sums.get(name, 0) + int(size)
     return found
 
 
+def session_config() -> Any:
+    """Sees parameter servers alone, as an Estimator has it by default, so that no worker waits for another one."""
+    filters = {"chief": ["/job:ps", "/job:chief"], "worker": ["/job:ps", f"/job:worker/task:{task()['index']}"]}
+    return tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2, device_filters=filters.get(task()["type"])
+    )
+
+
+def ask_often() -> None:
+    """Workers ask every half second whether the chief has made all variables ready; TensorFlow has them wait for 30."""
+    original = tf.train.SessionManager.__init__
+
+    def impatient(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{"recovery_wait_secs": 0.5, **kwargs})
+
+    tf.train.SessionManager.__init__ = impatient
+
+
 def main() -> None:
-    tf.logging.set_verbosity(tf.logging.INFO)
     request = Request(**json.loads(sys.argv[1]))
+    ask_often()
+    strategy = getattr(tf.distribute.experimental, request.strategy)() if request.strategy else None
     config = tf.estimator.RunConfig(
         request.folder,
+        keep_checkpoint_max=3,
         tf_random_seed=1,
         save_checkpoints_steps=request.save_steps,
         log_step_count_steps=None,
         experimental_max_worker_delay_secs=0,
-        session_config=tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2),
+        session_config=session_config(),
+        train_distribute=strategy,
     )
     function = model_fn if request.spec is None else auto_mask(model_fn, PruningSpec(**request.spec))
     estimator = tf.estimator.Estimator(function, config=config, params=request)
+
+    def input_fn() -> Any:
+        return batches(task()["type"], task()["index"])
+
     train = tf.estimator.TrainSpec(input_fn, max_steps=request.steps, hooks=[Look(request)])
     evaluate = tf.estimator.EvalSpec(input_fn, steps=2, start_delay_secs=0, throttle_secs=0)
-    result = tf.estimator.train_and_evaluate(estimator, train, evaluate)
-    say(done=True, result=str(result))
+    tf.estimator.train_and_evaluate(estimator, train, evaluate)
+    say(done=True)
 
 
 if __name__ == "__main__":
