@@ -129,6 +129,9 @@ class _Masking:
         graph = tf.get_default_graph()
         if graph.finalized:
             raise UsageError("auto_mask: expected a graph that can be added to, found a finalized one; build a new one")
+        problem = tf_compat.strategy_problem()
+        if problem:
+            raise UsageError(f"auto_mask: {problem}")
         if tf.distribute.has_strategy():
             return tf_compat.once_per_replica(
                 key=self,
@@ -188,8 +191,8 @@ class _Run:
             return list(made)
         first, *others = made
         if is_training and tf_compat.is_chief(self._config):
-            # Of many workers the chief alone updates masks; all see them, for they lie beside the weights. Replicas
-            # train together: the first one's train op waits for those of all.
+            # Of workers with parameter servers the chief alone updates masks; all see them, for they lie beside the
+            # weights. Replicas train together: the first one's train op waits for those of all.
             first = first._replace(train_op=_with_update(masker, first.train_op, [item.train_op for item in others]))
         with tf_compat.paused_collector():
             first = _prepare_savers(graph, self._restoring, first)

@@ -19,6 +19,7 @@ from graph_masker.tf_compat.distribution import (
     mirror,
     once_per_replica,
     place_of,
+    strategy_problem,
     variables_of,
     whole_of,
 )
@@ -88,6 +89,7 @@ from graph_masker.tf_compat.sessions import (
     around_keras,
     around_savers,
     around_sessions,
+    around_workers,
     around_writers,
     has_train_function,
     is_body,
@@ -142,6 +144,7 @@ __all__ = [
     "around_keras",
     "around_savers",
     "around_sessions",
+    "around_workers",
     "around_writers",
     "as_function",
     "bincount",

@@ -4,7 +4,36 @@ import os
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
-from tensorflow.python.distribute import values
+from tensorflow.python.distribute import (
+    collective_all_reduce_strategy,
+    mirrored_strategy,
+    one_device_strategy,
+    parameter_server_strategy,
+    values,
+)
+
+_SUPPORTED = (
+    mirrored_strategy.MirroredExtended,
+    collective_all_reduce_strategy.CollectiveAllReduceExtended,
+    one_device_strategy.OneDeviceExtended,
+)
+
+
+def strategy_problem() -> str:
+    """Returns why what is built here cannot be masked for its distribution strategy, in words; else ""."""
+    if not tf.distribute.has_strategy():
+        return ""
+    strategy = tf.distribute.get_strategy()
+    one_replica = strategy.num_replicas_in_sync == 1
+    if isinstance(strategy.extended, _SUPPORTED) or (
+        isinstance(strategy.extended, parameter_server_strategy.ParameterServerStrategyExtended) and one_replica
+    ):
+        return ""
+    found = type(strategy).__name__ + ("" if one_replica else f" of {strategy.num_replicas_in_sync} replicas")
+    return (
+        "expected MirroredStrategy, OneDeviceStrategy, MultiWorkerMirroredStrategy, or ParameterServerStrategy of one "
+        f"replica per process, found {found}; use one of those, or parameter servers without a strategy"
+    )
 
 
 def copies_of(variable: Any) -> Tuple[Any, ...]:
@@ -69,11 +98,16 @@ def place_of(op: Any) -> str:
 
 
 def is_chief(config: Any) -> bool:
-    """Tells whether this process is the one that looks after variables.
+    """Tells whether this process is the one that looks after the variables that it sees.
+
+    Of the processes of parameter servers one does. Where each process has copies of its own, as under
+    MultiWorkerMirroredStrategy, all do.
 
     Args:
         config: an Estimator's RunConfig; None where there is none: the environment is then asked, as one would.
     """
+    if tf.distribute.has_strategy():
+        return bool(tf.distribute.get_strategy().extended.experimental_should_init)
     if config is None and not os.environ.get("TF_CONFIG"):
         return True
     return bool((config or tf.estimator.RunConfig()).is_chief)

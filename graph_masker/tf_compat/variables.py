@@ -5,7 +5,7 @@ from typing import Any, Iterator, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from graph_masker.tf_compat.distribution import copies_of, variables_of, whole_of
+from graph_masker.tf_compat.distribution import copies_of, place_of, variables_of, whole_of
 from graph_masker.tf_compat.ops import root_variable_scope
 from graph_masker.view import Slice
 
@@ -33,12 +33,28 @@ def variable_named(graph: Any, name: str) -> Any:
     return next((variable for variable in variables_of(graph) if variable.op.name == name), None)
 
 
-def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool) -> Any:
-    """Returns a graph's int32 scalar of this name, outside of all scopes, adding it if need be; none trains it."""
+def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool, beside: Any) -> Any:
+    """Returns a graph's int32 scalar of this name, outside of all scopes, adding it if need be; none trains it.
+
+    Args:
+        graph: the graph.
+        name: of the variable.
+        initializer: its own.
+        use_resource: whether it is a resource variable.
+        beside: the variable on whose parameter server it lies, if that is on one: all workers are to share it.
+    """
     known = variable_named(graph, name)
     if known is not None:
         return known
-    with graph.as_default(), graph.control_dependencies(None), root_variable_scope(), _undistributed():
+    place = place_of(beside.op)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(graph.as_default())
+        stack.enter_context(graph.control_dependencies(None))
+        stack.enter_context(root_variable_scope())
+        stack.enter_context(_undistributed())
+        if place:
+            stack.enter_context(tf.device(None))
+            stack.enter_context(tf.device(place))
         # By get_variable, so that contrib's Pruning finds its own under its name.
         return tf.get_variable(
             name,

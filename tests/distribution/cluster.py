@@ -26,11 +26,21 @@ class Cluster:
         tasks: all of them.
     """
 
-    def __init__(self, folder: Any, command: Sequence[str], counts: Dict[str, int]) -> None:
-        """Args: folder; what to run, after `python`; how many processes of each type, an evaluator among them."""
+    def __init__(
+        self, folder: Any, command: Sequence[str], counts: Dict[str, int], variable: str = "TF_CONFIG"
+    ) -> None:
+        """Describes a cluster and starts nothing.
+
+        Args:
+            folder: see above.
+            command: what to run, after `python`.
+            counts: how many processes of each type, an evaluator among them.
+            variable: of the environment, that tells each process of the cluster.
+        """
         self.folder = str(folder)
         self.tasks = [(kind, index) for kind, count in counts.items() for index in range(count)]
         self._command = list(command)
+        self._variable = variable
         # The evaluator is not of the cluster: nobody talks to it.
         members = [kind for kind in counts if kind != "evaluator"]
         ports = iter(_free_ports(sum(counts[kind] for kind in members)))
@@ -55,7 +65,7 @@ class Cluster:
             config = {"cluster": self._addresses, "task": {"type": kind, "index": index}}
             environment = {
                 **os.environ,
-                "TF_CONFIG": json.dumps(config),
+                self._variable: json.dumps(config),
                 "PYTHONPATH": ROOT,
                 "TF_CPP_MIN_LOG_LEVEL": "2",
                 "PYTHONWARNINGS": "ignore",

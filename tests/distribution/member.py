@@ -76,7 +76,7 @@ def model_fn(features: Any, labels: Any, mode: str, params: Request) -> Any:
 
 def task() -> Dict[str, Any]:
     """Returns type and index of this process in its cluster."""
-    found: Dict[str, Any] = json.loads(os.environ["TF_CONFIG"])["task"]
+    found: Dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or os.environ["CLUSTER"])["task"]
     return found
 
 
@@ -97,16 +97,21 @@ class Look(tf.train.SessionRunHook):
         graph = tf.get_default_graph()
         operations = graph.get_operations()
         self._step = tf.train.get_global_step()
-        self._last = [op.outputs[0] for op in operations if op.name == "model_pruning/last_mask_update_step"]
+        found = [op.outputs[0] for op in operations if op.name == "model_pruning/last_mask_update_step"]
+        self._last = [
+            tf.raw_ops.ReadVariableOp(resource=item, dtype=tf.int32) if item.dtype == tf.resource else item
+            for item in found
+        ]
         self._masks = {mask.op.name: mask.read_value() for mask in graph.get_collection("masks")}
         self._known = -1
         self._traced = self._request.trace < 0
-        places = {op.name: op.device for op in operations if re.search("kernel|weights|mask|global_step", op.name)}
-        say(places=places, updates=[op.name for op in operations if op.name.startswith("model_pruning/update")])
 
     def after_create_session(self, session: Any, coord: Any) -> None:
         """The chief waits for all workers: it would be done before a slow one has started."""
-        del session, coord
+        del coord
+        operations = session.graph.get_operations()
+        places = {op.name: op.device for op in operations if re.search("kernel|weights|mask|global_step", op.name)}
+        say(places=places, updates=[op.name for op in operations if op.name.startswith("model_pruning/update")])
         name = f"{self._request.folder}.worker-"
         if task()["type"] == "worker":
             open(f"{name}{task()['index']}", "w").close()

@@ -141,6 +141,28 @@ def assert_same_evaluation(tmp_path, held, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_script_that_knows_nothing_of_masks(tmp_path):
+    request = _request(tmp_path, 80, trace=40, workers=2)
+    options = ["--target-sparsity", f"{TARGET}", "--begin-step", "0", "--end-step", "80", "--frequency", "10"]
+    command = ["-m", "graph_masker.cli", "run", *options, "--", "-m", "tests.distribution.script"]
+    command.append(json.dumps(request._replace(spec=None)._asdict()))
+    counts = {"ps": 2, "chief": 1, "worker": 1}
+    with Cluster(f"{tmp_path}/said", command, counts, variable="CLUSTER") as cluster:
+        cluster.start()
+        cluster.wait()
+        _agree(cluster, WORKER)
+        for task in (CHIEF, WORKER):
+            places, received = cluster.first(task, "places"), cluster.first(task, "received")
+            _beside(places)
+            assert places["model_pruning/last_mask_update_step"].startswith("/job:ps/")
+            assert not [name for name in received if name.endswith(("mask", "mask/read", "kernel/read"))]
+        assert cluster.first(CHIEF, "updates")
+        assert not cluster.first(WORKER, "updates")
+    _check_end(tmp_path)
+    assert os.path.exists(f"{tmp_path}/run/graph_masker_plan.json")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("sync", (False, True), ids=("async", "sync"))
 @pytest.mark.parametrize("victim", (WORKER, CHIEF, ("ps", 0), ("ps", 1)), ids=lambda task: "-".join(map(str, task)))
 def test_killed_and_started_again(tmp_path, victim, sync):
