@@ -220,6 +220,7 @@ __all__ = [
     "start_from",
     "start_of",
     "step_variable",
+    "strategy_problem",
     "switch",
     "track_in_keras",
     "twin_of",

@@ -125,7 +125,9 @@ def assert_same_evaluation(tmp_path, held, monkeypatch):
     told = {}
     for path in sorted(glob.glob(f"{tmp_path}/run/eval/events*")):
         for event in tf.train.summary_iterator(path):
-            told.update({event.step: v.simple_value for v in event.summary.value if v.tag == "loss"})
+            for value in event.summary.value:
+                if value.tag == "loss":
+                    told[event.step] = value.simple_value
     assert max(told) == held["global_step"]
     losses = {}
     for name, prefix in (("folded", folded), ("raw", tf.train.latest_checkpoint(f"{tmp_path}/run"))):

@@ -84,5 +84,5 @@ def test_a_worker_that_is_found_out_too_late():
         _model()
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
-        with pytest.raises(UsageError, match="this process is a worker, not the chief.*give masking updates=False"):
+        with pytest.raises(UsageError, match=r"this process is a worker, not the chief.*give masking updates=False"):
             tf.train.MonitoredTrainingSession(tf.train.Server.create_local_server().target, is_chief=False)
