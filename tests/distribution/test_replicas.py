@@ -211,7 +211,8 @@ def _keras():
 
 
 def test_keras_as_an_estimator(tmp_path):
-    estimator = tf.keras.estimator.model_to_estimator(_keras(), config=_config(tmp_path / "run", _strategy()))
+    with tf.Graph().as_default():
+        estimator = tf.keras.estimator.model_to_estimator(_keras(), config=_config(tmp_path / "run", _strategy()))
     look = _Look("/mask")
 
     def batches():
@@ -231,18 +232,14 @@ def test_keras_as_an_estimator(tmp_path):
 def test_keras_fit_under_masking():
     random = np.random.RandomState(0)
     images, targets = random.rand(64, 6).astype(np.float32), random.rand(64, 3).astype(np.float32)
-    tf.keras.backend.clear_session()
-    try:
-        with masking(SPEC) as masker:
-            with _strategy().scope():
-                model = _keras()
-            dataset = tf.data.Dataset.from_tensor_slices((images, targets)).repeat().batch(BATCH)
-            model.fit(dataset, steps_per_epoch=4, epochs=2, verbose=0)
-            # Keras makes one for the strategy.
-            session = tf.keras.backend.get_session()
-            masks = {name: session.run(mask) for name, mask in masker.masks.items()}
-    finally:
-        tf.keras.backend.clear_session()
+    with tf.Graph().as_default(), masking(SPEC) as masker:
+        with _strategy().scope():
+            model = _keras()
+        dataset = tf.data.Dataset.from_tensor_slices((images, targets)).repeat().batch(BATCH)
+        model.fit(dataset, steps_per_epoch=4, epochs=2, verbose=0)
+        # Keras makes one for the strategy.
+        session = tf.keras.backend.get_session()
+        masks = {name: session.run(mask) for name, mask in masker.masks.items()}
     for name, shape in SHAPES.items():
         assert masks[name].sum() == kept_entries(int(np.prod(shape)), SPEC.target_sparsity)
         assert_same_bits({"": masks[name]}, {"": masks[f"{name}/replica_1"]})
