@@ -11,14 +11,14 @@ from benchmarks.scale.replicas import SIDE
 from benchmarks.scale.summary import Cost
 
 _METHOD = """\
-The same unchanged net under `MirroredStrategy` on virtual CPU devices, as it is ("dense") and through `auto_mask`, built
-and trained in one process by turns; each number of replicas has a process of its own. All devices share the same cores
-and {threads} threads, so that steps get slower with each, as on GPUs they would not: what counts are the ratios within a
-round, of which medians are shown. Wall time; load before this run {load:.1f} (0.0 is a quiet machine).
+The same unchanged net under `MirroredStrategy` on virtual CPU devices, as it is ("dense") and through `auto_mask`,
+built and trained in one process by turns; each number of replicas has a process of its own. All devices share the same
+cores and {threads} threads, so that steps get slower with each, as on GPUs they would not: what counts are the ratios
+within a round, of which medians are shown. Wall time; load before this run {load:.1f} (0.0 is a quiet machine).
 
 - **Rewriting**: what masking adds to building the training graph of all replicas, {builds} builds after one.
 - **Training**: {side} px, batch {batch} per replica, momentum and weight decay, {blocks} blocks of {frequency} steps
-  after one; the last step of each updates all masks to {sparsity:.0%}, on the first device, and copies them to the others.
+  after one; the last step of each updates all masks to {sparsity:.0%}: on the first device, from where they are copied.
 """
 
 
