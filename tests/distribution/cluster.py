@@ -109,6 +109,16 @@ class Cluster:
         """Returns what a process has first said under a key."""
         return next(line[key] for line in self.said(task) if key in line)
 
+    def traffic(self, task: Task) -> Tuple[Dict[str, int], Dict[str, int]]:
+        """Returns the bytes that a process was sent, and that it sent, in one step, by name of the tensor.
+
+        Of what was traced that is the least that it was sent, as in a step of the chief's without an update, and the
+        most that it sent: others do not always tell all that they received.
+        """
+        lines = [line for line in self.said(task) if "received" in line]
+        received = min((line["received"] for line in lines), key=lambda found: sum(found.values()))
+        return received, max((line["sent"] for line in lines), key=lambda found: sum(found.values()))
+
     def errors(self, task: Task) -> str:
         """Returns the end of what a process has complained of."""
         with open(self._path(task, "err")) as stream:

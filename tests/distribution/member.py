@@ -20,6 +20,7 @@ from graph_masker import PruningSpec, auto_mask
 
 SHAPES = {"first/kernel": (20, 64), "second/kernel": (64, 10)}
 BATCH = 8
+TRACED = 5
 
 
 class Request(NamedTuple):
@@ -32,7 +33,7 @@ class Request(NamedTuple):
         sync: whether workers add up their gradients, by SyncReplicasOptimizer.
         workers: that train, the chief included.
         partitions: how many parts each weight has.
-        trace: step from which on a process writes, once, what it receives from others, in bytes; -1 for none.
+        trace: step from which on a process writes what it is sent and sends, in bytes, for `TRACED` steps; -1 for none.
         pause: seconds to wait after each step.
         save_steps: between checkpoints.
         strategy: name of a class of tf.distribute.experimental that trains; empty for none.
@@ -110,7 +111,7 @@ class Look(tf.train.SessionRunHook):
         ]
         self._masks = {mask.op.name: mask.read_value() for mask in graph.get_collection("masks")}
         self._known = -1
-        self._traced = self._request.trace < 0
+        self._traced = TRACED if self._request.trace < 0 else 0
 
     def after_create_session(self, session: Any, coord: Any) -> None:
         """The chief waits for all workers: it would be done before a slow one has started."""
@@ -128,15 +129,20 @@ class Look(tf.train.SessionRunHook):
 
     def before_run(self, run_context: Any) -> Any:
         options = None
-        if not self._traced and self._known >= self._request.trace:
+        if self._traced < TRACED and self._known >= self._request.trace:
             options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
         return tf.train.SessionRunArgs(self._step, options=options)
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         if run_values.options.trace_level == tf.RunOptions.FULL_TRACE:
-            self._traced = True
+            self._traced += 1
             say(**traffic(run_values.run_metadata))
-        step, masks, last = run_context.session.run([self._step, self._masks, self._last])
+        run, before, last = run_context.session.run, None, run_context.session.run(self._last)
+        while before != last:
+            # An update writes masks first, and its step last: these are of the step, or of an update under way.
+            before = last
+            step, masks = run([self._step, self._masks])
+            last = run(self._last)
         self._known = int(step)
         say(step=self._known, masks=digest(masks), sparsity=sparsity(masks), last=[int(value) for value in last])
         time.sleep(self._request.pause)

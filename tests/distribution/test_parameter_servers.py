@@ -80,7 +80,7 @@ def test_masks_stay_on_the_servers_and_the_chief_updates_them(tmp_path):
         _agree(cluster, WORKER)
         for task in (CHIEF, WORKER):
             _beside(cluster.first(task, "places"))
-            received, sent = cluster.first(task, "received"), cluster.first(task, "sent")
+            received, sent = cluster.traffic(task)
             for name in member.SHAPES:
                 assert received[f"{name}/masked_weight"] == 4 * _entries(name)
             assert not [name for name in (*received, *sent) if name.endswith(("mask", "mask/read", "kernel/read"))]
@@ -102,19 +102,17 @@ def test_whole_clusters(tmp_path, options, monkeypatch):
         assert cluster.first(CHIEF, "updates")
         assert not cluster.first(WORKER, "updates")
         assert not cluster.first(OTHER, "updates")
-        received = {task: cluster.first(task, "received") for task in (CHIEF, WORKER, OTHER)}
-        sent = cluster.first(WORKER, "sent")
+        ours = {task: cluster.traffic(task) for task in (CHIEF, WORKER, OTHER)}
     dense = request._replace(spec=None, folder=f"{tmp_path}/dense", steps=170)
     with _cluster(f"{tmp_path}/dense-said", dense, ps=2, chief=1, worker=2) as cluster:
         cluster.start()
         cluster.wait()
-        plain = {task: cluster.first(task, "received") for task in (CHIEF, WORKER, OTHER)}
-        plain_sent = cluster.first(WORKER, "sent")
+        plain = {task: cluster.traffic(task) for task in (CHIEF, WORKER, OTHER)}
     for task in (WORKER, OTHER):
-        # The same bytes: in place of every weight, its product.
-        assert sum(received[task].values()) == sum(plain[task].values())
-    assert 0 <= sum(received[CHIEF].values()) - sum(plain[CHIEF].values()) <= FEW
-    assert sum(sent.values()) == sum(plain_sent.values())
+        # The same bytes: in place of every weight its product, and gradients as ever.
+        assert [sum(found.values()) for found in ours[task]] == [sum(found.values()) for found in plain[task]]
+        assert sum(ours[task][0].values()) > 4 * sum(_entries(name) for name in member.SHAPES)
+    assert 0 <= sum(ours[CHIEF][0].values()) - sum(plain[CHIEF][0].values()) <= FEW
     held = _check_end(tmp_path)
     if request.partitions > 1:
         for name, shape in member.SHAPES.items():
@@ -160,7 +158,7 @@ def test_a_script_that_knows_nothing_of_masks(tmp_path):
         cluster.wait()
         _agree(cluster, WORKER)
         for task in (CHIEF, WORKER):
-            places, received = cluster.first(task, "places"), cluster.first(task, "received")
+            places, (received, _) = cluster.first(task, "places"), cluster.traffic(task)
             _beside(places)
             assert places["model_pruning/last_mask_update_step"].startswith("/job:ps/")
             assert not [name for name in received if name.endswith(("mask", "mask/read", "kernel/read"))]

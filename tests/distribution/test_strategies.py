@@ -65,7 +65,7 @@ def test_parameter_server_strategy(tmp_path):
         assert cluster.first(CHIEF, "updates")
         assert not cluster.first(FIRST, "updates")
         for task in (CHIEF, FIRST):
-            places, received = cluster.first(task, "places"), cluster.first(task, "received")
+            places, (received, _) = cluster.first(task, "places"), cluster.traffic(task)
             assert places["model_pruning/last_mask_update_step"].startswith("/job:ps/")
             for name in member.SHAPES:
                 mask = name.replace("kernel", "mask")
