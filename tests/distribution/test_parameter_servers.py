@@ -182,7 +182,10 @@ def test_killed_and_started_again(tmp_path, victim, sync):
         cluster.start(victim)
         for task in (CHIEF, WORKER):
             cluster.wait_for_step(task, 200, lines[task])
-        cluster.wait()
+        if not sync:
+            cluster.wait()
+        # SyncReplicasOptimizer loses tokens when a process is killed: at the end the last worker may wait for another
+        # one that has ended, with masks or without. So these do not wait for its end.
         _agree(cluster, WORKER)
         for task in (CHIEF, WORKER):
             after = cluster.steps(task, lines[task])
