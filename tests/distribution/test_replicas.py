@@ -123,6 +123,7 @@ def test_loops_of_ones_own_under_masking():
     assert differences({"": two[0]["first/mask"]}, {"": two[3]["first/mask"]})
 
 
+@pytest.mark.slow
 def test_one_device_strategy_is_as_none(tmp_path):
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     config = _config(tmp_path / "one", strategy)
@@ -132,6 +133,7 @@ def test_one_device_strategy_is_as_none(tmp_path):
     assert_same_bits(read_all(estimator.latest_checkpoint()), read_all(none.latest_checkpoint()))
 
 
+@pytest.mark.slow
 def test_four_devices_and_batch_norm(tmp_path):
     devices = [f"/cpu:{index}" for index in range(4)]
 
@@ -159,6 +161,7 @@ def test_four_devices_and_batch_norm(tmp_path):
     assert not [name for name in held if "replica" in name]
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_and_predict(tmp_path):
     strategy = _strategy()
     config = _config(tmp_path / "run", strategy, eval_distribute=strategy, save_checkpoints_steps=2)
@@ -229,6 +232,7 @@ def test_keras_as_an_estimator(tmp_path):
             assert_same_bits({"": values[mask]}, {"": values[f"{mask}/replica_1"]})
 
 
+@pytest.mark.slow
 def test_keras_fit_under_masking():
     random = np.random.RandomState(0)
     images, targets = random.rand(64, 6).astype(np.float32), random.rand(64, 3).astype(np.float32)
