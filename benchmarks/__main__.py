@@ -17,6 +17,7 @@ from graph_masker.report import console
 GROUPS = {
     "rewriting": "What masking adds to building a training graph",
     "engine": "What masks and their updates cost while training",
+    "scale": "What masking costs on 1, 2 and 4 devices of one process",
     "stripping": "What taking masks out of a frozen graph costs",
     "streaming": "What fold, rewrite and prune cost beside a plain copy",
 }

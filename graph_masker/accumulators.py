@@ -66,6 +66,11 @@ class Accumulators:
             gradient: tensor of the weight's shape.
             name: of the result.
         """
+        # Where the weight lies on a parameter server the mask does, too, and no worker is sent it.
+        with tf.device(tf_compat.place_of(product)):
+            return self._masked(site, product, gradient, name)
+
+    def _masked(self, site: Site, product: Any, gradient: Any, name: str) -> Any:
         mask, weight = product.inputs
         criterion = criterion_of(site)
         if criterion.contribution is None or not self.active:

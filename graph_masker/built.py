@@ -4,6 +4,7 @@ from typing import Any, Iterable, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
+from graph_masker import tf_compat
 from graph_masker.attaching import initialize_with_weights
 from graph_masker.claims import claim
 from graph_masker.masker import Masker
@@ -46,7 +47,7 @@ def mask_graph(
     masker.mask(outputs or (), losses or (), strict=True)
     after = [train_op] if train_op is not None else graph.get_collection(tf.GraphKeys.TRAIN_OP)
     after = after or train_ops_of(graph, [item.weight for item in masker.masked_variables])
-    if after and tf.train.get_global_step(graph) is not None:
+    if after and tf_compat.global_step(graph) is not None:
         masker.attach_update(*after)
     initialize_with_weights(masker)
     extend_built_savers(masker)

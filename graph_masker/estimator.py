@@ -1,8 +1,9 @@
 """auto_mask: an unmodified model_fn, made prunable."""
 
+import contextlib
 import functools
 import inspect
-from typing import Any, Callable, FrozenSet, Iterable, Optional, Sequence, Tuple
+from typing import Any, Callable, FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -125,30 +126,62 @@ class _Masking:
         required: bool,
     ) -> None:
         self._model_fn = model_fn
-        self._spec = spec
-        self._rules = rules
-        self._on_plan = on_plan
-        self._required = required
+        self.spec = spec
+        self.rules = rules
+        self.on_plan = on_plan
+        self.required = required
 
     def run(self, mode: Any, config: Any, args: Sequence[Any], kwargs: Any) -> Any:
         if tf.executing_eagerly():
             raise UsageError("auto_mask: TensorFlow executes eagerly here; masks need a graph, as Estimators build")
-        if tf.distribute.has_strategy():
-            raise UsageError(
-                f"auto_mask: expected no distribution strategy, found {type(tf.distribute.get_strategy()).__name__}; "
-                "leave train_distribute and eval_distribute out of the RunConfig"
-            )
         graph = tf.get_default_graph()
         if graph.finalized:
             raise UsageError("auto_mask: expected a graph that can be added to, found a finalized one; build a new one")
-        is_training = mode == tf.estimator.ModeKeys.TRAIN
-        masker = Masker(graph, self._spec, self._rules, trainable_only=is_training, may_be_empty=not self._required)
-        restoring = Restoring(masker, protects=is_training)
-        tf_compat.watch_restoring(graph, restoring)
-        with masker.watching_gradients() as asked:
-            estimator_spec = self._model_fn(*args, **kwargs)
-        if not hasattr(estimator_spec, "train_op"):
-            return estimator_spec  # An Estimator says what it expected.
+        problem = tf_compat.strategy_problem()
+        if problem:
+            raise UsageError(f"auto_mask: {problem}")
+        if tf.distribute.has_strategy():
+            return tf_compat.once_per_replica(
+                key=self,
+                start=lambda: _Run(self, graph, mode, config),
+                each=lambda: self._model_fn(*args, **kwargs),
+                finish=_Run.finish,
+            )
+        with contextlib.ExitStack() as stack:
+            run = stack.enter_context(_Run(self, graph, mode, config))
+            made = self._model_fn(*args, **kwargs)
+        return run.finish([made])[0]
+
+
+class _Run:
+    """One graph of a model_fn: what is to be done around the call that builds it, or the calls for each replica."""
+
+    def __init__(self, masking: _Masking, graph: Any, mode: Any, config: Any) -> None:
+        self._masking = masking
+        self._graph = graph
+        self._mode = mode
+        self._config = config
+        self._is_training = mode == tf.estimator.ModeKeys.TRAIN
+        self._masker = Masker(
+            graph, masking.spec, masking.rules, trainable_only=self._is_training, may_be_empty=not masking.required
+        )
+        self._restoring = Restoring(self._masker, protects=self._is_training)
+        self._asked: List[Any] = []
+        self._stack = contextlib.ExitStack()
+        tf_compat.watch_restoring(graph, self._restoring)
+
+    def __enter__(self) -> "_Run":
+        self._asked = self._stack.enter_context(self._masker.watching_gradients())
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._stack.close()
+
+    def finish(self, made: Sequence[Any]) -> List[Any]:
+        """Masks what was built; takes what each call of the model_fn returned, and returns what it is to return."""
+        graph, masker, is_training = self._graph, self._masker, self._is_training
+        if not all(hasattr(item, "train_op") for item in made):
+            return list(made)  # An Estimator says what it expected.
         if graph.finalized:
             raise UsageError(
                 "auto_mask: the model_fn has finalized its graph, as a MonitoredSession does, so that no mask can be "
@@ -159,19 +192,27 @@ class _Masking:
                 "the model_fn asked for no gradients in TRAIN mode, so that its weights cannot be pruned; build the "
                 "loss's gradients inside model_fn (optimizer.minimize)"
             )
-        plan = masker.mask(_outputs(estimator_spec), asked, strict=is_training)
-        tell(plan, str(mode), config, self._on_plan)
-        if is_training and masker.masks:
-            estimator_spec = estimator_spec._replace(train_op=_with_update(masker, estimator_spec.train_op))
-        if masker.masks:
-            with tf_compat.paused_collector():
-                estimator_spec = _prepare_savers(graph, restoring, estimator_spec)
-        return estimator_spec
+        outputs = [tensor for item in made for tensor in _outputs(item)]
+        plan = masker.mask(outputs, self._asked, strict=is_training)
+        tell(plan, str(self._mode), self._config, self._masking.on_plan)
+        if not masker.masks:
+            return list(made)
+        first, *others = made
+        if is_training and tf_compat.is_chief(self._config):
+            # Of workers with parameter servers the chief alone updates masks; all see them, for they lie beside the
+            # weights. Replicas train together: the first one's train op waits for those of all.
+            first = first._replace(train_op=_with_update(masker, first.train_op, [item.train_op for item in others]))
+        with tf_compat.paused_collector():
+            first = _prepare_savers(graph, self._restoring, first)
+        return [first, *others]
 
 
-def _with_update(masker: Masker, train_op: Any) -> Any:
-    """Returns a train_op of the same kind (tensor or operation) that also runs the mask update, after it."""
-    update = masker.attach_update(train_op)
+def _with_update(masker: Masker, train_op: Any, beside: Sequence[Any] = ()) -> Any:
+    """Returns a train_op of the same kind (tensor or operation) that also runs the mask update.
+
+    The update waits for it, and for the train ops beside it.
+    """
+    update = masker.attach_update(*(item for op in (train_op, *beside) for item in tf_compat.copies_of(op)))
     with masker.graph.as_default(), masker.graph.name_scope("model_pruning/"):
         if isinstance(train_op, tf.Operation):
             return tf.group(update, name="train_and_update_masks")

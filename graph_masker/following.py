@@ -58,7 +58,14 @@ class Following:
         told: mode and number of sites that the owner has told of; None before it has.
     """
 
-    def __init__(self, masker: Masker, seen: int, before_checkpoint: BeforeCheckpoint, owner: Any) -> None:
+    def __init__(
+        self,
+        masker: Masker,
+        seen: int,
+        before_checkpoint: BeforeCheckpoint,
+        owner: Any,
+        has_update: Callable[[], bool],
+    ) -> None:
         """Starts.
 
         Args:
@@ -66,8 +73,10 @@ class Following:
             seen: number of the last op that a session may have run.
             before_checkpoint: called before a saver of the graph is used; it is to complete the graph.
             owner: what follows the graph.
+            has_update: tells whether the graph's train op is to update masks in this process.
         """
         self.owner = owner
+        self._has_update = has_update
         self.told: Optional[Tuple[str, int]] = None
         self.masker = masker
         self.watcher = masker.watcher()
@@ -95,7 +104,7 @@ class Following:
 
     @property
     def is_training(self) -> bool:
-        """Whether a train op runs the update."""
+        """Whether a train op runs the update, here or in the chief."""
         return bool(self._hooks)
 
     def complete(self, is_last: bool = False) -> bool:
@@ -178,10 +187,11 @@ class Following:
             )
 
     def _hang(self, hook: Hook) -> None:
-        """Makes an op wait for an update, which waits for all that the op waits for."""
-        hang_update(self.masker, hook)
+        """Makes an op wait for an update, which waits for all that the op waits for, unless another process has it."""
+        if self._has_update():
+            hang_update(self.masker, hook)
+            self._missing.expect(hook)
         self._hooks.add(hook.op)
-        self._missing.expect(hook)
         self._updated = set(self.masker.masks)
 
 

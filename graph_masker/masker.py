@@ -159,9 +159,10 @@ class Masker:
             if not item.site.masked:
                 self.products[item.site.masked_weight] = item.site
                 self._state.update((item.site.mask, item.site.threshold))
+        self._join_mirrors()
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
-            self._last_update = last_update_step(self.graph, use_resource=is_resource)
+            self._last_update = last_update_step(self.graph, is_resource, self.masked_variables[0].mask)
         if changes(plan):
             verify_masked(self.graph, plan, [*shown, *lost], originals)
         else:
@@ -171,6 +172,14 @@ class Masker:
             tuple(_known(site, known.get(site.variable)) for site in plan.sites), plan.skips, self.spec
         )
         return self.plan
+
+    def _join_mirrors(self) -> None:
+        """Makes one mirrored variable of the masks of each mirrored weight, once all its copies are masked."""
+        for item in list(self._masked.values()):
+            copies = tf_compat.copies_of(tf_compat.whole_of(item.weight))
+            masks = [self._masked[copy.op.name].mask for copy in copies if copy.op.name in self._masked]
+            if 1 < len(masks) == len(copies) and tf_compat.whole_of(item.mask) is item.mask:
+                tf_compat.mirror(self.graph, item.weight, masks)
 
     @property
     def has_gradients(self) -> bool:
@@ -251,7 +260,7 @@ class Masker:
         if not self._masked:
             raise PlanError("no weight is masked, so there is nothing to update")
         if step is None:
-            step = tf.train.get_global_step(self.graph)
+            step = tf_compat.global_step(self.graph)
         if step is None:
             raise UsageError(
                 "the graph has no global step, which the schedule needs; create one with "

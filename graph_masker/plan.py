@@ -55,6 +55,7 @@ class Site:
         gradients: gradients that the graph holds already and that the mask is applied to.
         part: what part of a partitioned variable this is; its parts share one threshold, and are pruned as one.
         pruning: how it is pruned; None where the plan was made without a spec.
+        mirror_of: the first copy of the variable, where this is a copy on a further device: its mask is a copy, too.
     """
 
     variable: OpName
@@ -75,6 +76,7 @@ class Site:
     part: Optional[Slice] = None
     gradients: Tuple[GradientSum, ...] = ()
     pruning: Optional[Pruning] = None
+    mirror_of: Optional[OpName] = None
 
     @property
     def entries(self) -> int:
@@ -86,13 +88,18 @@ class Site:
 
     @property
     def saved_variable(self) -> str:
-        """Key under which checkpoints hold the weight: the whole's, for a part of a partitioned one."""
-        return self.variable if self.part is None else whole_name(self.variable)
+        """Key under which checkpoints hold the weight: the whole's, for a part or a copy of one."""
+        return whole_name(self.variable) if self.has_whole else self.variable
 
     @property
     def saved_mask(self) -> str:
         """Key under which checkpoints hold the mask."""
-        return self.mask if self.part is None else whole_name(self.mask)
+        return whole_name(self.mask) if self.has_whole else self.mask
+
+    @property
+    def has_whole(self) -> bool:
+        """Whether it is a part of a partitioned variable, or a further copy of a mirrored one."""
+        return self.part is not None or self.mirror_of is not None
 
     @property
     def state(self) -> Tuple[OpName, ...]:
@@ -123,8 +130,13 @@ class MaskPlan:
 
     @property
     def entries(self) -> int:
-        """Number of entries of all sites."""
-        return sum(site.entries for site in self.sites)
+        """Number of entries of all sites; copies on further devices are not counted again."""
+        return sum(site.entries for site in self.weights)
+
+    @property
+    def weights(self) -> Tuple[Site, ...]:
+        """The sites without copies on further devices."""
+        return tuple(site for site in self.sites if site.mirror_of is None)
 
     def to_json(self) -> str:
         """Returns the plan as JSON text; `from_json` takes it back."""

@@ -60,14 +60,21 @@ def make_plan(
             )
         else:
             part = view.slices.get(candidate.variable)
-            sites.append(_make_site(candidate, names[candidate.variable], part, how.of(candidate, part)))
+            pruning, mirror_of = how.of(candidate, part), view.mirrors.get(candidate.variable)
+            sites.append(_make_site(candidate, names[candidate.variable], part, pruning, mirror_of))
     if strict and not sites and not may_be_empty:
         raise PlanError(_nothing_to_mask(skips.values()))
     sites = shared_out(sites, spec)
     return MaskPlan(tuple(sites), tuple(sorted(skips.values(), key=lambda skip: view.nodes[skip.variable].order)), spec)
 
 
-def _make_site(candidate: Candidate, names: Tuple[str, str], part: Optional[Slice], pruning: Optional[Pruning]) -> Site:
+def _make_site(
+    candidate: Candidate,
+    names: Tuple[str, str],
+    part: Optional[Slice],
+    pruning: Optional[Pruning],
+    mirror_of: Optional[OpName],
+) -> Site:
     existing = candidate.existing
     forward = {consumer.op_type for consumer in candidate.consumers if not consumer.backward}
     return Site(
@@ -89,6 +96,7 @@ def _make_site(candidate: Candidate, names: Tuple[str, str], part: Optional[Slic
         part=part,
         gradients=candidate.gradients,
         pruning=pruning,
+        mirror_of=mirror_of,
     )
 
 
@@ -96,7 +104,8 @@ def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tup
     """Names masks and thresholds: ``scope/mask``, or ``scope/<weight>_mask`` where a scope holds several weights.
 
     Every candidate of this graph counts, masked or not, so that the spec changes no name. A partitioned variable
-    counts once; its parts share one threshold, and their masks are the parts of one partitioned mask.
+    counts once; its parts share one threshold, and their masks are the parts of one partitioned mask. So does one
+    that is mirrored on several devices.
     """
     wholes = {candidate.variable: _whole(view, candidate.variable) for candidate in candidates}
     existing = {wholes[candidate.variable] for candidate in candidates if candidate.existing is not None}
@@ -119,8 +128,8 @@ def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tup
 
 
 def _whole(view: GraphView, variable: OpName) -> str:
-    """The name without that of the part, where a variable is one of a partitioned variable's."""
-    return whole_name(variable) if variable in view.slices else variable
+    """The name without that of the part or copy, where a variable is one of another's."""
+    return whole_name(variable) if variable in view.slices or variable in view.mirrors else variable
 
 
 def _scope(variable: str) -> str:

@@ -31,6 +31,7 @@ def masking(
     rules: Sequence[Rule] = DEFAULT_RULES,
     on_plan: Optional[PlanCallback] = None,
     required: bool = True,
+    updates: Optional[bool] = None,
 ) -> Iterator["Masking"]:
     """While open, every graph that asks for gradients or is run is masked, and its train op updates the masks.
 
@@ -42,12 +43,16 @@ def masking(
 
     Graphs that `auto_mask` or `mask_graph` mask are left to those.
 
+    Of workers that share variables on parameter servers the chief alone updates the masks. Which process that is,
+    `MonitoredTrainingSession` and `Supervisor` are told by `is_chief`, and others by TF_CONFIG.
+
     Args:
         spec: how sparse, when, and which weights.
         rules: what is known of op types.
         on_plan: called with the plan, "train" or "infer", and None, when a graph's plan is settled or has changed.
         required: whether it is an error if a graph that trains has nothing to mask, or if nothing at all has been
             masked in the end.
+        updates: whether this process updates masks; None: unless it is found to be a worker, as said above.
 
     Yields:
         what masks: `plan`, `update_op` and `masks` of the first graph that had something to mask.
@@ -73,7 +78,7 @@ def masking(
         )
     if is_claimed(graph):
         raise UsageError("masking: the default graph is masked already, by auto_mask or mask_graph")
-    current = Masking(spec, rules, on_plan, required)
+    current = Masking(spec, rules, on_plan, required, updates=updates)
     current.adopt(graph)
     with current.opened():
         yield current
@@ -90,6 +95,7 @@ class Masking:
         on_plan: Optional[PlanCallback],
         required: bool,
         on_checkpoint: Optional[CheckpointCallback] = None,
+        updates: Optional[bool] = None,
     ) -> None:
         """Args: see `masking`; and what is called before a graph that trains is saved or restored."""
         self.spec = spec
@@ -97,6 +103,9 @@ class Masking:
         self._on_plan = on_plan
         self._required = required
         self._on_checkpoint = on_checkpoint
+        self._updates = updates
+        # Graphs that a worker runs.
+        self._workers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._graphs: List[weakref.ref[Any]] = []
         self._initialized: weakref.WeakKeyDictionary[Any, Set[str]] = weakref.WeakKeyDictionary()
@@ -167,6 +176,7 @@ class Masking:
             stack.enter_context(tf_compat.around_functions(self._body_masker))
             stack.enter_context(tf_compat.around_gradients(self._watcher))
             stack.enter_context(tf_compat.around_sessions(self._before_run, self._complete))
+            stack.enter_context(tf_compat.around_workers(self._found_worker))
             stack.enter_context(tf_compat.around_savers(self._follow_default))
             stack.enter_context(tf_compat.around_keras(self._models.add, self._saving_keras))
             _OPEN.append(self)
@@ -216,10 +226,27 @@ class Masking:
         following: Optional[Following] = vars(graph).get(_KEY)
         if following is None or following.owner is not self:
             masker = Masker(graph, self.spec, self._rules, may_be_empty=not self._required)
-            following = Following(masker, seen, lambda *used: self._before_checkpoint(graph, *used), self)
+            following = Following(
+                masker, seen, lambda *used: self._before_checkpoint(graph, *used), self, lambda: self._has_update(graph)
+            )
             vars(graph)[_KEY] = following
             self._graphs.append(weakref.ref(graph))
         return following
+
+    def _found_worker(self, graph: Any) -> None:
+        self._workers.add(graph)
+        following = self._follow(graph) if self._updates is None else None
+        if following is not None and following.masker.update_op is not None:
+            raise UsageError(
+                "masking: this process is a worker, not the chief, but a session has run its train op already, and "
+                "with it a mask update; give masking updates=False here"
+            )
+
+    def _has_update(self, graph: Any) -> bool:
+        """Tells whether train ops of a graph are to update masks in this process."""
+        if self._updates is not None:
+            return self._updates
+        return graph not in self._workers and tf_compat.is_chief(None)
 
     def _follow_default(self) -> None:
         if not tf.executing_eagerly():
@@ -227,7 +254,12 @@ class Masking:
 
     def _watcher(self, graph: Any) -> Optional[tf_compat.GradientWatcher]:
         following = self._follow(graph)
-        return None if following is None else following.watcher
+        if following is None:
+            return None
+        problem = tf_compat.strategy_problem()
+        if problem:
+            raise UsageError(f"masking: {problem}")
+        return following.watcher
 
     def _body_masker(self, graph: Any) -> Optional[Callable[[Any, List[Any]], None]]:
         following = self._follow(graph)

@@ -61,7 +61,7 @@ def _add_mask(
     name = f"{site.mask}/Initializer/ones"
     ones = nodes.add(name, "Fill", [dims, one], like, T=dtype, index_type=tf.int32).outputs[0]
     mask = variables[site.mask] = nodes.variable(site.mask, dtype, site.shape, ones, is_resource, like)
-    # The parts of a partitioned weight share one.
+    # The parts of a partitioned weight share one, and so do the copies of a mirrored one: nothing computes with it.
     if site.threshold not in variables:
         zero = constants.of("zero", dtype, [0.0], [], like)
         variables[site.threshold] = nodes.variable(site.threshold, dtype, [], zero, is_resource, like)

@@ -18,7 +18,7 @@ def own_step(graph: Any, like: Any) -> Any:
         like: the variable whose kind (reference or resource) and place it takes.
     """
     use_resource = like.op.type == "VarHandleOp"
-    return tf_compat.step_variable(graph, OWN_STEP, tf.zeros_initializer(), use_resource)
+    return tf_compat.step_variable(graph, OWN_STEP, tf.zeros_initializer(), use_resource, like)
 
 
 class StepAhead:

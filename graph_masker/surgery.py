@@ -53,7 +53,7 @@ def apply_plan(
     """
     if graph.finalized:
         raise SurgeryError("the graph is finalized; mask it before a session or a hook finalizes it")
-    variables = {variable.op.name: variable for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
+    variables = {variable.op.name: variable for variable in tf_compat.variables_of(graph)}
     accumulators = accumulators or Accumulators(graph)
     for site in plan.sites:
         _check_site(graph, site, variables)
@@ -97,7 +97,7 @@ def _check_site(graph: Any, site: Site, variables: Dict[str, Any]) -> None:
                 f"{name}: expected a variable of the graph's global variables, found none; a graph imported "
                 "without its collections cannot be masked"
             )
-    shares_threshold = site.part is not None and site.threshold in variables
+    shares_threshold = site.has_whole and site.threshold in variables
     own = (site.mask, site.masked_weight) if shares_threshold else (site.mask, site.threshold, site.masked_weight)
     for name in () if site.masked else own:
         if tf_compat.has_op(graph, name):

@@ -57,7 +57,7 @@ def train_ops_of(graph: Any, weights: Sequence[Any]) -> List[Any]:
     Whoever runs the update runs these. So they are an optimizer's ops and those that count the global step, and no
     assignments by others: these may be for other occasions. Nothing where no optimizer or no global step is.
     """
-    step = tf.train.get_global_step(graph)
+    step = tf_compat.global_step(graph)
     writes = [op for weight in weights for op in _first_read_by(weight) if op.type.startswith(_APPLICATIONS)]
     if step is None or not writes:
         return []
@@ -120,14 +120,14 @@ def _counts(graph: Any, writes: Sequence[Any]) -> Tuple[Any, List[Any]]:
     That is the global step where something adds to it, or else what an op adds one to that waits for writes: the
     variable given to `minimize`, or the `iterations` of a Keras optimizer.
     """
-    step = tf.train.get_global_step(graph)
+    step = tf_compat.global_step(graph)
     if step is not None:
         counts = _counted_by(step)
         if counts:
             return step, counts
     after = set(_Cone(writes).ops())
     latest, number = None, 0
-    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
+    for variable in tf_compat.variables_of(graph):
         for op in _first_read_by(variable) if variable.shape.ndims == 0 else ():
             if op in after and op.type in _ADDITIONS and _is_one(op.inputs[1]) and tf_compat.number_of(op) > number:
                 latest, number = variable, tf_compat.number_of(op)

@@ -7,6 +7,7 @@ dicts, because a networkx multigraph of a 40,000-op training graph takes longer 
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import (
     AbstractSet,
     Any,
@@ -32,7 +33,8 @@ FROZEN_WEIGHT = "_FrozenWeight"
 VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp", "_Arg", FROZEN_WEIGHT})
 # A variable's value passes these unchanged, into a loop or cond too.
 PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch", "RefEnter", "RefSwitch"})
-_PART = re.compile(r"/part_\d+$")
+# What follows the name of a whole in that of a part of it, or of a copy of it on another device.
+_PART = re.compile(r"/(part|replica)_\d+$")
 
 OpName = str
 
@@ -119,6 +121,7 @@ class GraphView:
         regularization: names of tensors in the regularization-losses collection.
         masks: masks already present, by the name of a product op; a weight read in a loop or cond has several.
         slices: of the variables that are parts of partitioned ones.
+        mirrors: copies, on further devices, of mirrored variables, each with the first one.
         values: ops that TensorFlow takes for the value of a variable whenever that is asked for.
         attribute: ``attribute(op name, key)`` gives ``shape`` and ``dtype`` of a variable.
         shape: a tensor's shape where it is fully known, else None.
@@ -139,6 +142,7 @@ class GraphView:
     regularization: FrozenSet[str]
     masks: Mapping[OpName, MaskRecord]
     slices: Mapping[OpName, Slice]
+    mirrors: Mapping[OpName, OpName]
     values: FrozenSet[OpName]
     attribute: Callable[[OpName, str], Any]
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]]
@@ -282,6 +286,7 @@ def build_view(
     flow: Flow,
     collections: Mapping[str, List[str]],
     slices: Mapping[OpName, Slice],
+    mirrors: Mapping[OpName, OpName],
     values: Iterable[OpName],
     attribute: Callable[[OpName, str], Any],
     shape: Callable[[TensorRef], Optional[Tuple[int, ...]]],
@@ -298,6 +303,7 @@ def build_view(
         flow: the ops and edges.
         collections: names held by the collections that analysis reads: tensors and variables by name.
         slices: see `GraphView`.
+        mirrors: see `GraphView`; collections hold the first copies alone.
         values: see `GraphView`.
         attribute: see `GraphView`.
         shape: see `GraphView`.
@@ -313,12 +319,13 @@ def build_view(
         readers=flow.readers,
         edges=flow.edges_from,
         by_type=flow.by_type,
-        trainable=_op_names(collections.get("trainable_variables", [])),
-        local=_op_names(collections.get("local_variables", [])),
-        saved=_op_names(collections.get("variables", [])),
+        trainable=_op_names(collections.get("trainable_variables", []), mirrors),
+        local=_op_names(collections.get("local_variables", []), mirrors),
+        saved=_op_names(collections.get("variables", []), mirrors),
         regularization=frozenset(collections.get("regularization_losses", [])),
         masks=_mask_records(flow.nodes, flow.edges_from, collections) if masks is None else masks,
         slices=slices,
+        mirrors=mirrors,
         values=frozenset(values),
         attribute=attribute,
         shape=shape,
@@ -350,6 +357,7 @@ def derived_view(
         Flow((node.name, retyped.get(node.name, node.op_type), node.inputs) for node in inner.nodes.values()),
         collections,
         {},
+        inner.mirrors,
         (),
         attribute,
         inner.shape,
@@ -362,8 +370,9 @@ def derived_view(
     )
 
 
-def _op_names(names: Iterable[str]) -> FrozenSet[OpName]:
-    return frozenset(name.split(":")[0] for name in names)
+def _op_names(names: Iterable[str], mirrors: Mapping[OpName, OpName] = MappingProxyType({})) -> FrozenSet[OpName]:
+    found = frozenset(name.split(":")[0] for name in names)
+    return found.union(copy for copy, first in mirrors.items() if first in found) if mirrors else found
 
 
 def _mask_records(
@@ -392,7 +401,10 @@ def _mask_records(
 
 
 def whole_name(name: str) -> str:
-    """Returns a partitioned variable's name from that of one of its parts; any other name as it is."""
+    """Returns the whole's name from that of a part of a partitioned variable, or of a copy of a mirrored one.
+
+    Any other name stays as it is.
+    """
     return _PART.sub("", name)
 
 

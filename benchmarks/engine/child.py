@@ -8,6 +8,7 @@ import sys
 from typing import Any, Mapping, Optional
 
 MEASURES = {name: f"benchmarks.engine.{name}" for name in ("training", "updates", "memory")}
+MEASURES["replicas"] = "benchmarks.scale.replicas"
 
 
 def measured(name: str, arguments: Mapping[str, Any], environment: Optional[Mapping[str, str]] = None) -> Any:

@@ -11,6 +11,12 @@ from graph_masker.plan import LAST_UPDATE_STEP
 NEVER = -1
 
 
-def last_update_step(graph: Any, use_resource: bool) -> Any:
-    """Returns the graph's int32 scalar that holds the step of the last mask update, adding it if need be."""
-    return tf_compat.step_variable(graph, LAST_UPDATE_STEP, tf.constant_initializer(NEVER), use_resource)
+def last_update_step(graph: Any, use_resource: bool, beside: Any) -> Any:
+    """Returns the graph's int32 scalar that holds the step of the last mask update, adding it if need be.
+
+    Args:
+        graph: the graph.
+        use_resource: whether it is to be a resource variable.
+        beside: a mask, which it is to lie beside.
+    """
+    return tf_compat.step_variable(graph, LAST_UPDATE_STEP, tf.constant_initializer(NEVER), use_resource, beside)

@@ -31,17 +31,20 @@ def add_summaries(graph: Any, weights: Sequence[Weight], spec: PruningSpec, glob
             counts, thresholds = [], []
             for weight in weights:
                 name, like = f"{scope}/{weight.name}", weight.first.weight.op
-                masks = [tf_compat.read_of(part.mask) for part in weight.parts]
-                whole = nodes.concat(f"{name}/mask", masks, weight.axis, like)
-                counts.extend(
-                    nodes.call(f"{name}/ones", _counting(weight.choice.dtype, weight.choice.is_long), [whole], like)
-                )
+                count = _counting(weight.choice.dtype, weight.choice.is_long)
+                # Each part is counted where it lies.
+                for part in weight.parts:
+                    ones = f"{scope}/{part.site.variable}/ones"
+                    counts.extend(nodes.call(ones, count, [tf_compat.read_of(part.mask)], part.weight.op))
                 threshold = tf_compat.read_of(weight.first.threshold)
                 if threshold.dtype != tf.float32:
                     threshold = nodes.cast(f"{name}/threshold", threshold, tf.float32, like)
                 thresholds.append(threshold)
             kept = tf.cast(nodes.stack(f"{scope}/kept", counts), tf.float64)
             reached = nodes.stack(f"{scope}/thresholds", thresholds)
+        if len(counts) > len(weights):
+            owners = [index for index, weight in enumerate(weights) for _ in weight.parts]
+            kept = tf.math.segment_sum(kept, tf.constant(owners, tf.int32))
         entries = tf.constant([weight.entries for weight in weights], tf.float64)
         overall = tf.stack(
             [

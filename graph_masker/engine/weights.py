@@ -20,6 +20,7 @@ class Weight(NamedTuple):
     Attributes:
         name: of the variable; the whole's, for parts.
         parts: in order; mostly one.
+        mirrors: copies of it on further devices, whose masks are copies, too.
         axis: along which the parts lie.
         scores: per part, the variable that holds its scores: the weight itself, or its criterion's accumulator.
         criterion: what says which entries go.
@@ -29,6 +30,7 @@ class Weight(NamedTuple):
 
     name: str
     parts: Tuple[MaskedVariable, ...]
+    mirrors: Tuple[MaskedVariable, ...]
     axis: int
     scores: Tuple[Any, ...]
     criterion: Criterion
@@ -53,21 +55,36 @@ class Weight(NamedTuple):
 
 
 def weights_of(masked: Sequence[MaskedVariable], accumulators: Accumulators, spec: PruningSpec) -> List[Weight]:
-    """Groups the parts of partitioned weights and says of each weight how it is pruned.
+    """Groups parts of partitioned weights, and copies of mirrored ones, and says of each weight how it is pruned.
 
     Raises:
         PlanError: a criterion needs a gradient that the graph does not have.
     """
     groups: Dict[str, List[MaskedVariable]] = {}
+    mirrors: Dict[str, List[MaskedVariable]] = {}
     for item in masked:
         part = item.site.part
+        if item.site.mirror_of is not None:
+            mirrors.setdefault(item.site.mirror_of, []).append(item)
+            continue
         groups.setdefault(item.site.variable if part is None else part.full_name, []).append(item)
-    return [_weight(name, group, accumulators, spec) for name, group in groups.items()]
+    return [_weight(name, group, mirrors.get(name, ()), accumulators, spec) for name, group in groups.items()]
 
 
-def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulators, spec: PruningSpec) -> Weight:
+def _weight(
+    name: str,
+    group: Sequence[MaskedVariable],
+    mirrors: Sequence[MaskedVariable],
+    accumulators: Accumulators,
+    spec: PruningSpec,
+) -> Weight:
     parts = tuple(sorted(group, key=lambda item: item.site.part.offset if item.site.part else ()))
     criterion = criterion_of(parts[0].site)
+    if mirrors and criterion.contribution is not None:
+        raise PlanError(
+            f"{name}: criterion {criterion.name} needs the gradient of all replicas, found one that is computed by "
+            f"{len(mirrors) + 1} of them in parts; give it criterion magnitude by a rule, or train on one device"
+        )
     scores = tuple(_scores(part, criterion, accumulators) for part in parts)
     pruning = parts[0].site.pruning or Pruning(spec.target_sparsity)
     shape = parts[0].site.shape if parts[0].site.part is None else parts[0].site.part.full_shape
@@ -83,7 +100,7 @@ def _weight(name: str, group: Sequence[MaskedVariable], accumulators: Accumulato
         decay=spec.threshold_decay,
         averages=criterion.averages,
     )
-    return Weight(name, parts, _partitioned_axis(parts), scores, criterion, pruning, choice)
+    return Weight(name, parts, tuple(mirrors), _partitioned_axis(parts), scores, criterion, pruning, choice)
 
 
 def structure_of(pruning: Pruning) -> selection.Structure:

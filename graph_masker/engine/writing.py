@@ -91,6 +91,11 @@ class Writer:
                 nodes.assign(f"{scope}/mask", part.mask, value)
                 for scope, part, value in zip(scopes, weight.parts, masks)
             ]
+            # The same bits on every device: none selects for itself.
+            assigns.extend(
+                nodes.assign(f"{self.scope}/{mirror.site.variable}/mask", mirror.mask, mask)
+                for mirror in weight.mirrors
+            )
             assigns.append(nodes.assign(f"{scopes[0]}/threshold", weight.first.threshold, threshold))
             if weight.choice.averages:
                 assigns.extend(self._reset(nodes, weight, assigns))

@@ -26,14 +26,14 @@ def include_state(saver: Any, masker: Masker) -> None:
         return
     saved = _op_names(tf_compat.saver_variables(saver))
     items = [item for item in masker.masked_variables if item.site.variable in saved]
-    step = tf.train.get_global_step(masker.graph)
+    step = tf_compat.global_step(masker.graph)
     if step is None or step.op.name in saved:
         wanted = [variable for item in items for variable in masker.state_of(item)]
         wanted.extend(masker.shared_state if items else ())
     else:
         wanted = [variable for item in items for variable in (item.mask, item.threshold)]
     missing = [variable for variable in dict.fromkeys(wanted) if variable.op.name not in saved]
-    if missing:
+    if missing or tf_compat.saver_holds_copies(saver):
         tf_compat.extend_saver(saver, missing)
 
 
@@ -142,9 +142,10 @@ def _load_dense(sess: Any, saver: Any, reader: CheckpointReader, state: Set[str]
         value = _value(reader, key, variable)
         if variable.shape.is_fully_defined() and tf_compat.saver_reshapes(saver):
             value = value.reshape(variable.shape.as_list())
-        initializer = tf_compat.initializer_of(variable)
-        feed[initializer.inputs[1]] = value
-        initializers.append(initializer)
+        for copy in tf_compat.copies_of(tf_compat.whole_of(variable)):
+            initializer = tf_compat.initializer_of(copy)
+            feed[initializer.inputs[1]] = value
+            initializers.append(initializer)
         size += value.nbytes
         if size > _LOADED_AT_ONCE:
             sess.run(initializers, feed)

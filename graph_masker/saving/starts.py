@@ -52,7 +52,7 @@ class Starts:
 
     def follow(self) -> None:
         """Makes all pruning state start from where its weight does, or the global step."""
-        step = tf.train.get_global_step(self._masker.graph)
+        step = tf_compat.global_step(self._masker.graph)
         counted = None if step is None else tf_compat.start_of(step)
         from_masked = 0
         for item in self._masker.masked_variables:

@@ -2,8 +2,6 @@
 
 from typing import Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-import tensorflow.compat.v1 as tf
-
 from graph_masker import tf_compat
 from graph_masker.masker import Masker
 from graph_masker.tf_compat import SavedVariable
@@ -25,7 +23,7 @@ class State(NamedTuple):
 
 def state_of(masker: Masker) -> State:
     """Returns what a masker has added to its graph."""
-    step = tf.train.get_global_step(masker.graph)
+    step = tf_compat.global_step(masker.graph)
     return State(
         {
             item.site.variable: tuple(tf_compat.saved_variable(variable) for variable in masker.state_of(item))

@@ -114,4 +114,6 @@ def _view(ops: Iterator[Any], nodes: Dict[str, Any], calls: Callable[[str], Tupl
         return name in nodes and any(text.startswith("^") for text in nodes[name].input)
 
     collections: Dict[str, List[str]] = {}
-    return build_view(Flow(ops), collections, {}, (), nothing, nothing, lambda _: True, is_controlled, nothing, calls)
+    return build_view(
+        Flow(ops), collections, {}, {}, (), nothing, nothing, lambda _: True, is_controlled, nothing, calls
+    )

@@ -13,6 +13,7 @@ from tensorflow.python.framework import tensor_util
 from tensorflow.python.ops import variable_scope
 from tensorflow.python.training import checkpoint_utils
 
+from graph_masker.tf_compat.distribution import whole_of
 from graph_masker.tf_compat.variables import initializer_of
 
 _WATCHERS, _MARK = "_graph_masker_restoring", "_graph_masker_watched"
@@ -110,7 +111,11 @@ def install_watchers() -> None:
 
 def start_of(variable: Any) -> Optional[Start]:
     """Returns where a variable's initializer reads its value; None where it computes it."""
-    initializer = initializer_of(variable)
+    whole = whole_of(variable)
+    initializer = initializer_of(variable if whole is variable or whole._initializer_op is None else whole)
+    while initializer is not None and initializer.type == "NoOp" and initializer.control_inputs:
+        # Of the copies of a mirrored variable each has one; all read the same.
+        initializer = initializer.control_inputs[0]
     if initializer is None or len(initializer.inputs) < 2:
         return None
     value = initializer.inputs[1]
@@ -128,11 +133,12 @@ def start_of(variable: Any) -> Optional[Start]:
 def start_from(graph: Any, variable: Any, start: Start) -> None:
     """Makes a variable's initializer read its value from a checkpoint."""
     with graph.as_default(), graph.control_dependencies(None), graph.name_scope("model_pruning/"):
-        checkpoint_utils._set_checkpoint_initializer(variable, start.prefix, start.key, start.part)
+        checkpoint_utils._set_checkpoint_initializer(whole_of(variable), start.prefix, start.key, start.part)
 
 
 def start_as_made(graph: Any, variable: Any) -> None:
     """Gives a variable the initializer back that it was made with."""
+    whole_of(variable)._initializer_op = None
     variable._initializer_op = graph.get_operation_by_name(f"{variable.op.name}/Assign")
     variable._initial_value = variable._initializer_op.inputs[1]
 

@@ -8,6 +8,7 @@ from tensorflow.python.ops import variables as variables_lib
 from tensorflow.python.training.saving import saveable_object, saveable_object_util
 from tensorflow.python.training.tracking import base as trackable
 
+from graph_masker.tf_compat.distribution import copies_of, first_copy, variables_of, whole_of
 from graph_masker.tf_compat.nodes import Nodes
 from graph_masker.tf_compat.variables import saved_name
 
@@ -53,9 +54,9 @@ def _parts(item: Any) -> List[Any]:
     if isinstance(item, saveable_object.SaveableObject):
         # It holds the variable, or its handle, or a reference to its buffer: all have the variable's op.
         op = getattr(getattr(item, "handle_op", item.op), "op", None)
-        variables = getattr(op, "graph", tf.get_default_graph()).get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+        variables = variables_of(getattr(op, "graph", tf.get_default_graph()))
         return [next((variable for variable in variables if variable.op is op), item)]
-    return list(item) if isinstance(item, (list, tuple, variables_lib.PartitionedVariable)) else [item]
+    return list(item) if isinstance(item, (list, tuple, variables_lib.PartitionedVariable)) else [first_copy(item)]
 
 
 def saver_is_built(saver: Any) -> bool:
@@ -63,20 +64,34 @@ def saver_is_built(saver: Any) -> bool:
     return bool(saver._is_built)
 
 
+def saver_holds_copies(saver: Any) -> bool:
+    """Tells whether a saver holds single copies of variables that have been mirrored since it was made."""
+    items = saver._var_list
+    return any(whole_of(item) is not item for item in (items.values() if isinstance(items, dict) else items or ()))
+
+
+def _with_wholes(items: Any) -> Any:
+    """Returns a saver's items with mirrored variables in place of their copies."""
+    if isinstance(items, dict):
+        found = {key: whole_of(item) for key, item in items.items()}
+        return {key: whole for key, whole in found.items() if copies_of(whole)[0].op.name == key or whole is items[key]}
+    return list({id(whole_of(item)): whole_of(item) for item in items or ()}.values())
+
+
 def extend_saver(saver: Any, variables: Sequence[Any]) -> None:
     """Makes a built saver hold more variables. In place: hooks may hold the same saver."""
-    items = saver._var_list
+    items = saver._var_list = _with_wholes(saver._var_list)
     if isinstance(items, dict):
         added: Dict[str, Any] = {}
         for variable in variables:
             name = saved_name(variable)
             if name == variable.op.name:
-                added[name] = variable
+                added[name] = whole_of(variable)
             else:
                 added.setdefault(name, []).append(variable)
         saver._var_list = {**items, **added}
     else:
-        saver._var_list = [*items, *variables]
+        saver._var_list = [*items, *map(whole_of, variables)]
     saver.saver_def = None
     saver._is_built = False
     saver.build()

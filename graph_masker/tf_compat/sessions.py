@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import gc
+import inspect
 import os
 from typing import Any, Callable, Iterator, List
 
@@ -106,6 +107,37 @@ def around_writers(made: Callable[[str], None]) -> Iterator[None]:
         return init
 
     with replaced(tf.summary.FileWriter, "__init__", initializing):
+        yield
+
+
+@contextlib.contextmanager
+def around_workers(found: Callable[[Any], None]) -> Iterator[None]:
+    """While open, tells of every graph that a worker which is not the chief is about to run.
+
+    That is one for which MonitoredTrainingSession or Supervisor is told so.
+    """
+
+    def creating(original: Callable[..., Any]) -> Callable[..., Any]:
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            found(tf.get_default_graph())
+            original(self, *args, **kwargs)
+
+        return init
+
+    def supervising(original: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(original)
+
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            given = signature.bind_partial(self, *args, **kwargs).arguments
+            if not given.get("is_chief", True):
+                found(given.get("graph") or tf.get_default_graph())
+            original(self, *args, **kwargs)
+
+        return init
+
+    with replaced(tf.train.WorkerSessionCreator, "__init__", creating), replaced(
+        tf.train.Supervisor, "__init__", supervising
+    ):
         yield
 
 

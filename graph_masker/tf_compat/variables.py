@@ -1,9 +1,11 @@
 """Variables: partitioned ones, what they start from, what they read."""
 
-from typing import Any, Sequence
+import contextlib
+from typing import Any, Iterator, Sequence
 
 import tensorflow.compat.v1 as tf
 
+from graph_masker.tf_compat.distribution import copies_of, place_of, variables_of, whole_of
 from graph_masker.tf_compat.ops import root_variable_scope
 from graph_masker.view import Slice
 
@@ -28,16 +30,31 @@ def part_of(variable: Any) -> str:
 
 def variable_named(graph: Any, name: str) -> Any:
     """Returns the global variable of a graph whose op has this name; None where there is none."""
-    variables = graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
-    return next((variable for variable in variables if variable.op.name == name), None)
+    return next((variable for variable in variables_of(graph) if variable.op.name == name), None)
 
 
-def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool) -> Any:
-    """Returns a graph's int32 scalar of this name, outside of all scopes, adding it if need be; none trains it."""
+def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool, beside: Any) -> Any:
+    """Returns a graph's int32 scalar of this name, outside of all scopes, adding it if need be; none trains it.
+
+    Args:
+        graph: the graph.
+        name: of the variable.
+        initializer: its own.
+        use_resource: whether it is a resource variable.
+        beside: the variable on whose parameter server it lies, if that is on one: all workers are to share it.
+    """
     known = variable_named(graph, name)
     if known is not None:
         return known
-    with graph.as_default(), graph.control_dependencies(None), root_variable_scope():
+    place = place_of(beside.op)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(graph.as_default())
+        stack.enter_context(graph.control_dependencies(None))
+        stack.enter_context(root_variable_scope())
+        stack.enter_context(_undistributed())
+        if place:
+            stack.enter_context(tf.device(None))
+            stack.enter_context(tf.device(place))
         # By get_variable, so that contrib's Pruning finds its own under its name.
         return tf.get_variable(
             name,
@@ -50,15 +67,28 @@ def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool) -
         )
 
 
+@contextlib.contextmanager
+def _undistributed() -> Iterator[None]:
+    """While open, a variable that is made has no copies, whatever strategy the model is built under."""
+    graph = tf.get_default_graph()
+    with contextlib.ExitStack() as stack:
+        if tf.distribute.has_strategy():
+            stack.enter_context(tf.device(None))
+            creators = graph._variable_creator_stack
+            stack.callback(setattr, graph, "_variable_creator_stack", creators)
+            graph._variable_creator_stack = []
+        yield
+
+
 def initializer_of(variable: Any) -> Any:
     """Returns the op that initializes a variable: a warm start may leave that op's tensor in its place."""
     return getattr(variable.initializer, "op", variable.initializer)
 
 
 def load_variable(session: Any, variable: Any, value: Any) -> None:
-    """Sets a variable without adding an op to its graph."""
-    initializer = initializer_of(variable)
-    session.run(initializer, {initializer.inputs[1]: value})
+    """Sets a variable, and every copy of it, without adding an op to its graph."""
+    initializers = [initializer_of(copy) for copy in copies_of(whole_of(variable))]
+    session.run(initializers, {initializer.inputs[1]: value for initializer in initializers})
 
 
 def buffer_of(variable: Any) -> Any:

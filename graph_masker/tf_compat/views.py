@@ -9,7 +9,8 @@ from tensorflow.core.framework import variable_pb2
 from tensorflow.python.framework import func_graph
 
 from graph_masker.tf_compat.bodies import Bodies
-from graph_masker.view import Call, Flow, GraphView, Slice, TensorRef, build_view, derived_view
+from graph_masker.tf_compat.distribution import mirrors_of, variables_of
+from graph_masker.view import VARIABLE_OPS, Call, Flow, GraphView, Slice, TensorRef, build_view, derived_view
 
 _READ_COLLECTIONS = (
     "variables",
@@ -123,7 +124,7 @@ def view_of_graph(graph: Any) -> GraphView:
     live = _live_flow_of(graph)
     collections = {key: live.names_of(graph.get_collection(key)) for key in _READ_COLLECTIONS}
     slices, values = {}, set()
-    for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES):
+    for variable in variables_of(graph):
         info = getattr(variable, "_save_slice_info", None)
         if info is not None:
             slices[variable.op.name] = Slice(info.full_name, tuple(info.full_shape), tuple(info.var_offset))
@@ -143,6 +144,7 @@ def view_of_graph(graph: Any) -> GraphView:
         flow,
         collections,
         slices,
+        mirrors_of(graph),
         values,
         live.attribute,
         shape,
@@ -225,6 +227,7 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         Flow(ops()),
         collections,
         slices,
+        _mirrors_in(nodes, collections["variables"]),
         values,
         attribute,
         shape,
@@ -234,6 +237,17 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         calls if library else _no_calls,
         bool(library),
     )
+
+
+def _mirrors_in(nodes: Mapping[str, Any], variables: Collection[str]) -> Dict[str, str]:
+    """Returns copies of mirrored variables, each with the first one: collections in files hold the first ones alone."""
+    held = {name.split(":")[0] for name in variables}
+    found: Dict[str, str] = {}
+    for name, node in nodes.items():
+        first, _, last = name.rpartition("/replica_")
+        if last.isdigit() and node.op in VARIABLE_OPS and name not in held and first in held:
+            found[name] = first
+    return found
 
 
 def _parse_input(text: str) -> TensorRef:

@@ -136,11 +136,12 @@ def test_wrong_use_is_refused():
         auto_mask(auto_mask(plain_model_fn, SPEC), SPEC)
 
 
-def test_a_distribution_strategy_is_refused(tmp_path):
-    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
-    config = run_config(train_distribute=strategy)
+def test_strategies_that_are_not_supported_are_refused(tmp_path):
+    strategy = tf.distribute.experimental.CentralStorageStrategy(["/cpu:0", "/cpu:1"], "/cpu:0")
+    config = run_config(train_distribute=strategy, session_config=tf.ConfigProto(device_count={"CPU": 2}))
     estimator = tf.estimator.Estimator(auto_mask(plain_model_fn, SPEC), str(tmp_path), config)
-    with pytest.raises(UsageError, match="expected no distribution strategy, found MirroredStrategy"):
+    expected = "auto_mask: expected MirroredStrategy, .* found CentralStorageStrategy.* of 2 replicas; use one of those"
+    with pytest.raises(UsageError, match=expected):
         estimator.train(batches(), steps=1)
 
 
