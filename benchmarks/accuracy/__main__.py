@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks.accuracy import drawing, page, summary
 from benchmarks.accuracy.running import Interrupted, Result, Runner
 from benchmarks.accuracy.settings import Study
-from graph_masker.files import write_text
+from graph_masker.files.writing import write_text
 
 
 def study_results(study: Study, runner: Runner) -> Dict[str, List[Result]]:

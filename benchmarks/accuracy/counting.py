@@ -10,7 +10,7 @@ import graph_masker
 from benchmarks.accuracy.images import SIDE
 from benchmarks.accuracy.net import model_fn
 from benchmarks.accuracy.settings import Case, Training
-from graph_masker.sizes import GZIP
+from graph_masker.files.sizes import GZIP
 
 MASKED, FIRST, DEPTHWISE, NORM, BIAS = "masked", "first", "depthwise", "norm", "bias"
 KINDS = (MASKED, FIRST, DEPTHWISE, NORM, BIAS)

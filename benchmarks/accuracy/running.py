@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.accuracy.child import result_of
 from benchmarks.accuracy.settings import Run
-from graph_masker.files import write_text
+from graph_masker.files.writing import write_text
 
 Result = Dict[str, Any]
 

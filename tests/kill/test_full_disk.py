@@ -166,13 +166,13 @@ def test_what_was_to_be_replaced_stays_within_a_limit(trained: str, tmp_path: An
         assert hashes(str(tmp_path)) == before
 
 
-def test_a_source_that_ends_too_early_is_still_the_sources_fault(trained: str, tmp_path: Any):
+def test_a_damaged_source_is_still_the_sources_fault(trained: str, tmp_path: Any):
     """The control of the test above: TensorFlow's error is of the same type."""
     for name in os.listdir(trained):
         if name.startswith("model.ckpt-24."):
             with open(os.path.join(trained, name), "rb") as stream:
                 content = stream.read()
-            (tmp_path / name).write_bytes(content[: len(content) // 2] if ".data-" in name else content)
+            (tmp_path / name).write_bytes(bytes(len(content)) if ".data-" in name else content)
     with pytest.raises(SourceError, match="expected a complete checkpoint"):
         fold_checkpoint(str(tmp_path / "model.ckpt-24"), str(tmp_path / "folded"))
 
