@@ -1,12 +1,9 @@
 """Scenes of the digits 0, 1 and 2 for detectors of three classes, with an instance mask for every digit."""
 
-import io
 from pathlib import Path
-from typing import Any, Iterable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
-from PIL import Image
 
 from examples.digit_scenes import digits, records, scenes
 from tests.models.matrix.configs import CLASSES
@@ -29,33 +26,8 @@ def write_data(folder: Path, side: int) -> Data:
     known = digits.load_digits()
     few = known.labels < CLASSES
     train, held_out = digits.split_digits(digits.Digits(known.glyphs[few], known.labels[few]), 0.2, 1)
-    _write(scenes.make_scenes(train, 4, style, 1), data.train, "train")
+    records.write_records(scenes.make_scenes(train, 4, style, 1), data.train, "train")
     (scene,) = scenes.make_scenes(held_out, 1, style, 2)
-    _write([scene], data.held_out, "held-out")
+    records.write_records([scene], data.held_out, "held-out")
     data.label_map.write_text("".join(f"item {{ id: {d + 1} name: '{d}' }}\n" for d in range(CLASSES)))
     return data._replace(image=scene.image[np.newaxis])
-
-
-def instance_masks(scene: scenes.Scene) -> Any:
-    """Returns uint8 [digits, side, side]: ones where a digit has ink. Boxes do not overlap."""
-    ink = scene.image[:, :, 0] >= scenes.INK
-    found = np.zeros((len(scene.boxes), *ink.shape), np.uint8)
-    for mask, box in zip(found, np.rint(scene.boxes * len(ink)).astype(int)):
-        inside = slice(box[0], box[2]), slice(box[1], box[3])
-        mask[inside] = ink[inside]
-    return found
-
-
-def _write(made: Iterable[scenes.Scene], path: Path, prefix: str) -> None:
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for number, scene in enumerate(made):
-            example = records.to_example(scene, f"{prefix}-{number}.png")
-            masks = example.features.feature["image/object/mask"].bytes_list.value
-            masks.extend(_png(mask) for mask in instance_masks(scene))
-            writer.write(example.SerializeToString())
-
-
-def _png(mask: Any) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(mask).save(stream, format="png")
-    return stream.getvalue()
