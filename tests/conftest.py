@@ -13,3 +13,8 @@ with warnings.catch_warnings():
 gc.freeze()
 
 assert tf.__version__.startswith("1.15"), tf.__version__
+
+
+def pytest_collection_modifyitems(items):
+    """Begins with real models: a file is one process's, and these files take minutes."""
+    items.sort(key=lambda item: "tests/models/" not in item.nodeid)
