@@ -11,8 +11,8 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.criteria import CRITERIA, Criterion
+from graph_masker.naming import whole_name
 from graph_masker.plan import Site
-from graph_masker.view import whole_name
 
 # Training steps that the averages are taken over.
 COUNT = "model_pruning/accumulated_steps"

@@ -5,10 +5,11 @@ from typing import List, Optional, Tuple
 
 from graph_masker.allocation import erk_targets
 from graph_masker.errors import PlanError
+from graph_masker.naming import whole_name
 from graph_masker.plan import Pruning, Site
 from graph_masker.sites import Candidate
 from graph_masker.spec import ERK, Block, Element, PruningSpec, Structure
-from graph_masker.view import Slice, whole_name
+from graph_masker.view import Slice
 
 
 class Choices:

@@ -147,8 +147,7 @@ class _Masking:
                 each=lambda: self._model_fn(*args, **kwargs),
                 finish=_Run.finish,
             )
-        with contextlib.ExitStack() as stack:
-            run = stack.enter_context(_Run(self, graph, mode, config))
+        with _Run(self, graph, mode, config) as run:
             made = self._model_fn(*args, **kwargs)
         return run.finish([made])[0]
 

@@ -175,11 +175,15 @@ class Masker:
 
     def _join_mirrors(self) -> None:
         """Makes one mirrored variable of the masks of each mirrored weight, once all its copies are masked."""
-        for item in list(self._masked.values()):
+        groups = []
+        for item in self._masked.values():
             copies = tf_compat.copies_of(tf_compat.whole_of(item.weight))
             masks = [self._masked[copy.op.name].mask for copy in copies if copy.op.name in self._masked]
-            if 1 < len(masks) == len(copies) and tf_compat.whole_of(item.mask) is item.mask:
-                tf_compat.mirror(self.graph, item.weight, masks)
+            # Once for all copies: at the first.
+            if 1 < len(masks) == len(copies) and masks[0] is item.mask and tf_compat.whole_of(item.mask) is item.mask:
+                groups.append((item.weight, masks))
+        if groups:
+            tf_compat.mirror(self.graph, groups)
 
     @property
     def has_gradients(self) -> bool:

@@ -7,8 +7,8 @@ from typing import Dict, FrozenSet, List, Mapping, Tuple
 from graph_masker.accumulators import COUNTERS, accumulators_of
 from graph_masker.errors import SourceError
 from graph_masker.files.source import CheckpointReader
+from graph_masker.naming import threshold_of
 from graph_masker.plan import LAST_UPDATE_STEP
-from graph_masker.view import threshold_of
 
 # tf.train.ExponentialMovingAverage names its copy `[scope/]<weight>/ExponentialMovingAverage`, or as it was told to.
 _AVERAGE = re.compile(r"average|avg|(^|_)ema($|_)|shadow|polyak", re.IGNORECASE)

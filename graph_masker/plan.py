@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Dict, Iterable, Optional, Tuple
 
 from graph_masker.errors import PlanError
+from graph_masker.naming import whole_name
 from graph_masker.sites import Consumer
 from graph_masker.sites.gradients import GradientSum, Summand
 from graph_masker.sites.readers import Copy, Read
 from graph_masker.spec import PruningSpec
 from graph_masker.spec.structure import Element, Structure, parse_structure, plain_structure
-from graph_masker.view import OpName, Slice, cut, whole_name
+from graph_masker.view import OpName, Slice, cut
 
 LAST_UPDATE_STEP = "model_pruning/last_mask_update_step"
 # Written beside the checkpoints of what `graph-masker run` prunes.

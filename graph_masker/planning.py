@@ -5,10 +5,11 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from graph_masker.choices import Choices, shared_out
 from graph_masker.errors import PlanError
+from graph_masker.naming import whole_name
 from graph_masker.plan import MaskPlan, Pruning, Site, Skip
 from graph_masker.sites import Candidate, Findings
 from graph_masker.spec import PruningSpec
-from graph_masker.view import GraphView, OpName, Slice, whole_name
+from graph_masker.view import GraphView, OpName, Slice
 from rewriters import Rule, WeightRule
 
 

@@ -5,8 +5,8 @@ from typing import Any, Dict, NamedTuple, Sequence
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
+from graph_masker.naming import whole_name
 from graph_masker.plan import Site
-from graph_masker.view import whole_name
 
 # Index-parallel collections of tf.contrib.model_pruning; its tools, and RigL's optimizers, read them.
 WEIGHTS, MASKS, THRESHOLDS, MASKED_WEIGHTS = "kernel", "masks", "thresholds", "masked_weights"

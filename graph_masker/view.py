@@ -5,7 +5,6 @@ dicts, because a networkx multigraph of a 40,000-op training graph takes longer 
 `GraphView.to_networkx` gives one where its algorithms are wanted.
 """
 
-import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import (
@@ -27,14 +26,14 @@ from typing import (
 
 import networkx as nx
 
+from graph_masker.naming import threshold_of
+
 # What the view of a frozen graph calls a constant that stands where a variable was.
 FROZEN_WEIGHT = "_FrozenWeight"
 # The argument of a function stands for the variable whose handle or value is handed to it.
 VARIABLE_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp", "_Arg", FROZEN_WEIGHT})
 # A variable's value passes these unchanged, into a loop or cond too.
 PLAIN_READS = frozenset({"Identity", "ReadVariableOp", "Enter", "Switch", "RefEnter", "RefSwitch"})
-# What follows the name of a whole in that of a part of it, or of a copy of it on another device.
-_PART = re.compile(r"/(part|replica)_\d+$")
 
 OpName = str
 
@@ -400,35 +399,9 @@ def _mask_records(
     return records
 
 
-def whole_name(name: str) -> str:
-    """Returns the whole's name from that of a part of a partitioned variable, or of a copy of a mirrored one.
-
-    Any other name stays as it is.
-    """
-    return _PART.sub("", name)
-
-
 def cut(whole: Any, offset: Sequence[int], shape: Sequence[int]) -> Any:
     """Returns the part of an array that begins at an offset and is of a shape."""
     return whole[tuple(slice(start, start + size) for start, size in zip(offset, shape))]
-
-
-def threshold_of(mask: str) -> str:
-    """Returns the name of the threshold beside a mask: both end in their own word, after the same stem.
-
-    The parts of a partitioned weight's mask share one threshold.
-    """
-    mask = whole_name(mask)
-    return mask[: -len("mask")] + "threshold"
-
-
-def mask_keys(weight: str) -> Tuple[str, ...]:
-    """Returns the keys under which a checkpoint may hold a weight's mask; those that can be no other's come first.
-
-    It is ``scope/mask`` where the weight is alone in its scope, else ``scope/<weight>_mask``. tf.contrib's `apply_mask`
-    knows the first alone: who masks two weights of a scope with it gives each a scope, as a rule by the weight's name.
-    """
-    return f"{weight}_mask", f"{weight}/mask", f"{weight[: weight.rfind('/') + 1]}mask"
 
 
 def products_of(

@@ -15,10 +15,10 @@ from graph_masker.errors import SourceError
 from graph_masker.files.graphs import Reader, read_graph
 from graph_masker.files.source import bytes_of, find_source
 from graph_masker.inspection import tensors_of
+from graph_masker.naming import threshold_of
 from graph_masker.plan import LAST_UPDATE_STEP, PLAN_FILE
 from graph_masker.shapes import Shapes
 from graph_masker.spec import PruningSpec
-from graph_masker.view import threshold_of
 
 Progress = Callable[[int, int], None]
 

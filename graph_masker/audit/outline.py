@@ -10,11 +10,12 @@ from graph_masker.errors import SourceError
 from graph_masker.files.graphs import ConstantsReader, Reader, view_of
 from graph_masker.files.source import CheckpointReader, check_named
 from graph_masker.masks import stored_masks, weight_of_mask
+from graph_masker.naming import threshold_of, whole_name
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
 from graph_masker.planning import make_plan
 from graph_masker.sites import Consumer, Findings, find_sites
 from graph_masker.steps import OWN_STEP
-from graph_masker.view import GraphView, OpName, threshold_of, whole_name
+from graph_masker.view import GraphView, OpName
 from rewriters import DEFAULT_RULES
 
 # In the keys of tf.train.Checkpoint and of Keras: an optimizer's slot, and what may be a mask.

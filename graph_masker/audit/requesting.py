@@ -10,6 +10,7 @@ from graph_masker.audit.outline import Graph, Outlined
 from graph_masker.engine.weights import structure_of
 from graph_masker.errors import PlanError, SourceError
 from graph_masker.files.source import Source
+from graph_masker.naming import whole_name
 from graph_masker.plan import PLAN_FILE, MaskPlan, Pruning
 from graph_masker.planning import make_plan
 from graph_masker.report import structure_words
@@ -17,7 +18,6 @@ from graph_masker.schedule import kept_entries, weight_sparsity_at
 from graph_masker.selection import Blocks, Channels, Elements, NOfM
 from graph_masker.selection.matrix import matrix_shape
 from graph_masker.spec import ERK, Element, PruningSpec
-from graph_masker.view import whole_name
 from rewriters import DEFAULT_RULES
 
 

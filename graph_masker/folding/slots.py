@@ -5,7 +5,8 @@ from typing import Any, FrozenSet, Iterator, Optional, Set
 
 from graph_masker import tf_compat
 from graph_masker.files.source import CheckpointReader
-from graph_masker.view import GraphView, OpName, variable_behind, whole_name
+from graph_masker.naming import whole_name
+from graph_masker.view import GraphView, OpName, variable_behind
 
 # Ops by which optimizers write a variable read its slots as variables, too.
 _APPLIES = re.compile(r"(Resource)?(Sparse)?Apply")

@@ -5,11 +5,12 @@ from typing import Iterable, Tuple
 
 from graph_masker.choices import shared_out
 from graph_masker.errors import PlanError
+from graph_masker.naming import whole_name
 from graph_masker.plan import MaskPlan, Skip
 from graph_masker.planning import make_plan
 from graph_masker.sites import find_sites
 from graph_masker.spec import PruningSpec
-from graph_masker.view import GraphView, whole_name
+from graph_masker.view import GraphView
 from rewriters import Rule
 
 # What tells when and how to get to the target, which one shot goes to at once.

@@ -55,7 +55,7 @@ def prune_model(
 ) -> PruneResult:
     """Prunes a model in one shot: its weights get zeros, and nothing else of it changes.
 
-    The zeros are those that one mask update at the spec's targets makes: see docs/writing.md.
+    The zeros are those that one mask update at the spec's targets makes: see docs/files.md.
 
     Args:
         src: checkpoint prefix or directory, whose latest is taken; SavedModel; or frozen graph (.pb, .pbtxt).
@@ -108,7 +108,9 @@ def _left_by_tags(source: Source, plan: MaskPlan, rules: Sequence[Rule]) -> Iter
     """Yields the weights that only other graphs of a SavedModel have."""
     assert source.graph_path is not None
     known = {site.variable for site in plan.sites} | {skip.variable for skip in plan.skips}
-    for meta_graph in read_saved_model(source.graph_path).meta_graphs:
+    meta_graphs = read_saved_model(source.graph_path).meta_graphs
+    # All weights of the chosen one are in the plan.
+    for meta_graph in meta_graphs if len(meta_graphs) > 1 else ():
         for candidate in find_sites(view_of(meta_graph), rules).candidates:
             if candidate.variable not in known:
                 known.add(candidate.variable)

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Tuple
 
+from graph_masker.naming import whole_name
 from graph_masker.plan import MaskPlan, Pruning
-from graph_masker.view import whole_name
 
 
 @dataclass(frozen=True)

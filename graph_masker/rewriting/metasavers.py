@@ -16,10 +16,6 @@ from graph_masker.saving.wanted import State, missing_state
 from graph_masker.tf_compat import SavedVariable
 from graph_masker.view import GraphView, variable_behind
 
-# The attribute that holds the types of what is saved, in this format of checkpoints and in the first one.
-_TYPES = {"SaveV2": "dtypes", "SaveSlices": "T"}
-_FIRST_TENSOR = 3
-
 
 def weight_keys(meta_graph: Any, view: GraphView, path: str) -> Dict[str, str]:
     """Returns the keys under which the saver that comes with a MetaGraph saves each variable; empty without a saver.
@@ -92,7 +88,7 @@ class _Nodes:
                 continue
             seen.add(name)
             node = self.by_name.get(name)
-            if node is not None and node.op in _TYPES:
+            if node is not None and node.op in tf_compat.SAVED_TYPES:
                 found.append(self._save(node))
             elif node is not None:
                 waiting.extend(text.lstrip("^").partition(":")[0] for text in node.input)
@@ -105,7 +101,7 @@ class _Nodes:
 
     def _save(self, node: Any) -> _Save:
         variables = []
-        for text in node.input[_FIRST_TENSOR:]:
+        for text in node.input[tf_compat.FIRST_SAVED :]:
             # Control inputs come last.
             if not text.startswith("^"):
                 behind = variable_behind(self._view.nodes, text.partition(":")[0])
@@ -172,7 +168,7 @@ def _save_more(nodes: _Nodes, save: Any, items: Sequence[SavedVariable]) -> None
     waits = [text for text in save.input if text.startswith("^")]
     reads = [text for text in save.input if not text.startswith("^")]
     save.input[:] = [*reads, *(_input(item.value) for item in items), *waits]
-    save.attr[_TYPES[save.op]].list.type.extend(item.dtype.as_datatype_enum for item in items)
+    save.attr[tf_compat.SAVED_TYPES[save.op]].list.type.extend(item.dtype.as_datatype_enum for item in items)
 
 
 def _restore_more(nodes: _Nodes, saver: Any, device: str, items: Sequence[SavedVariable]) -> None:

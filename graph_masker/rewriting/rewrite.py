@@ -14,13 +14,14 @@ from graph_masker.files.destination import check_checkpoint_destination
 from graph_masker.files.graphs import read_meta_graph
 from graph_masker.files.source import CheckpointReader, Kind, Source, find_source, open_complete
 from graph_masker.inspection import plan_view
+from graph_masker.naming import threshold_of
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.rewriting.metagraph import MaskedMetaGraph, imported, mask_meta_graph
 from graph_masker.rewriting.metasavers import weight_keys
 from graph_masker.sites.effects import is_write
 from graph_masker.spec import PruningSpec
 from graph_masker.verify import verify_view
-from graph_masker.view import GraphView, threshold_of
+from graph_masker.view import GraphView
 from rewriters import DEFAULT_RULES, Rule
 
 # By which a variable enters conds and loops.

@@ -8,7 +8,7 @@ from graph_masker import tf_compat
 from graph_masker.errors import SourceError
 from graph_masker.files.source import CheckpointReader
 from graph_masker.masker import Masker
-from graph_masker.view import mask_keys, threshold_of
+from graph_masker.naming import mask_keys, threshold_of
 
 _LOADED_AT_ONCE = 256 * 2**20
 

@@ -9,9 +9,9 @@ from graph_masker import tf_compat
 from graph_masker.accumulators import accumulator_of, criterion_of
 from graph_masker.files.source import CheckpointReader
 from graph_masker.masker import Masker
+from graph_masker.naming import mask_keys, threshold_of
 from graph_masker.saving.savers import summary_of
 from graph_masker.tf_compat import Start
-from graph_masker.view import mask_keys, threshold_of
 
 
 class Starts:

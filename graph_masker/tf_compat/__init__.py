@@ -73,6 +73,8 @@ from graph_masker.tf_compat.restoring import (
     watch_restoring,
 )
 from graph_masker.tf_compat.saver_ops import (
+    FIRST_SAVED,
+    SAVED_TYPES,
     RestoreOp,
     SaveOp,
     replace_save,
@@ -138,6 +140,8 @@ from graph_masker.tf_compat.views import (
 from graph_masker.tf_compat.watching import GradientWatcher, around_functions, around_gradients
 
 __all__ = [
+    "FIRST_SAVED",
+    "SAVED_TYPES",
     "CondContextDef",
     "Function",
     "GradientWatcher",

@@ -67,22 +67,25 @@ def mirrors_of(graph: Any) -> Dict[str, str]:
     return found
 
 
-def mirror(graph: Any, like: Any, copies: Sequence[Any]) -> None:
+def mirror(graph: Any, groups: Sequence[Tuple[Any, Sequence[Any]]]) -> None:
     """Makes variables the copies of one, mirrored as another is: savers and initializers then see them as one.
 
     Args:
         graph: the graph.
-        like: a copy of the other.
-        copies: one per copy of the other, in the same order.
+        groups: for each that there is to be, a copy of the other, and the variables, one per copy of the other, in the
+            same order.
     """
-    known = whole_of(like)
-    whole = values.MirroredVariable(
-        known.distribute_strategy, known.device_map, list(copies), tf.VariableAggregation.ONLY_FIRST_REPLICA
-    )
+    # By the variable that stands in the collection for now; None for those that go.
+    standing: Dict[int, Any] = {}
+    for like, copies in groups:
+        known = whole_of(like)
+        standing.update((id(copy), None) for copy in copies)
+        standing[id(copies[0])] = values.MirroredVariable(
+            known.distribute_strategy, known.device_map, list(copies), tf.VariableAggregation.ONLY_FIRST_REPLICA
+        )
     collection = graph.get_collection_ref(tf.GraphKeys.GLOBAL_VARIABLES)
-    first = next(index for index, item in enumerate(collection) if item is copies[0])
-    collection[first] = whole
-    collection[:] = [item for item in collection if not any(item is copy for copy in copies[1:])]
+    now = [standing.get(id(item), item) for item in collection]
+    collection[:] = [item for item in now if item is not None]
 
 
 def global_step(graph: Any) -> Any:

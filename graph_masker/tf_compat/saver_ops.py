@@ -28,17 +28,18 @@ class SaveOp(NamedTuple):
 
 
 # The attribute that holds the types of what is saved, in this format of checkpoints and in the first one.
-_TYPES = {"SaveV2": "dtypes", "SaveSlices": "T"}
-_FIRST_TENSOR = 3
+SAVED_TYPES = {"SaveV2": "dtypes", "SaveSlices": "T"}
+# The first of their inputs that is a tensor to save: file name, keys and parts come before.
+FIRST_SAVED = 3
 # What stands between a variable and what is saved or restored.
 _PASSES = ("Identity", "ReadVariableOp", "Reshape")
 
 
 def save_ops(graph: Any) -> List[SaveOp]:
     """Returns the ops of a graph by which savers save; not those that nothing waits for, which no saver runs."""
-    found = [op for op in graph.get_operations() if op.type in _TYPES and op._control_outputs]
+    found = [op for op in graph.get_operations() if op.type in SAVED_TYPES and op._control_outputs]
     return [
-        SaveOp(op, [_source(tensor).op.name for tensor in op.inputs[_FIRST_TENSOR:]], _made_by(op.inputs[0].op))
+        SaveOp(op, [_source(tensor).op.name for tensor in op.inputs[FIRST_SAVED:]], _made_by(op.inputs[0].op))
         for op in found
     ]
 
@@ -83,11 +84,11 @@ def replace_save(save: SaveOp, names: Sequence[str], parts: Sequence[str], tenso
             tf.constant([*text.tolist(), *(item.encode() for item in more)], name=f"{op.name}/{name}")
             for text, more, name in zip(texts, (names, parts), ("tensor_names", "shape_and_slices"))
         ]
-        inputs = [op.inputs[0], *strings, *op.inputs[_FIRST_TENSOR:], *tensors]
+        inputs = [op.inputs[0], *strings, *op.inputs[FIRST_SAVED:], *tensors]
         types = attr_value_pb2.AttrValue()
-        types.list.type.extend(tensor.dtype.base_dtype.as_datatype_enum for tensor in inputs[_FIRST_TENSOR:])
+        types.list.type.extend(tensor.dtype.base_dtype.as_datatype_enum for tensor in inputs[FIRST_SAVED:])
         with graph.control_dependencies(op.control_inputs):
-            longer = graph.create_op(op.type, inputs, [], name=op.name, attrs={_TYPES[op.type]: types})
+            longer = graph.create_op(op.type, inputs, [], name=op.name, attrs={SAVED_TYPES[op.type]: types})
     for waiting in list(op._control_outputs):
         others = [longer if other is op else other for other in waiting.control_inputs]
         waiting._remove_all_control_inputs()

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from graph_masker.errors import SourceError
+from graph_masker.naming import threshold_of
 from graph_masker.unmasking.definition import Definition, OpName, data_inputs, op_of
 from graph_masker.unmasking.naming import Names, names_outside
 from graph_masker.unmasking.ours import Ours, remove_ours
-from graph_masker.view import PLAIN_READS, MaskRecord, threshold_of
+from graph_masker.view import PLAIN_READS, MaskRecord
 
 _PRODUCT = re.compile(r"(^|/)masked_weight(_\d+)?$")
 _MASK = re.compile(r"(^|/|_)mask(/part_\d+)?$")

@@ -6,6 +6,7 @@ from google.protobuf.message import DecodeError
 
 from graph_masker import tf_compat
 from graph_masker.errors import SourceError
+from graph_masker.naming import whole_name
 from graph_masker.unmasking.bodies import unmask_bodies
 from graph_masker.unmasking.bypass import Bypass
 from graph_masker.unmasking.definition import Definition, op_of
@@ -15,7 +16,6 @@ from graph_masker.unmasking.naming import Names, closed_gaps, names_outside
 from graph_masker.unmasking.ours import Ours, find_ours, remove_ours
 from graph_masker.unmasking.savers import original_savers
 from graph_masker.unmasking.slots import remove_entries, remove_saved
-from graph_masker.view import whole_name
 
 
 def unmask_meta_graph(meta_graph: Any, source: str = "the graph") -> Any:

@@ -10,6 +10,7 @@ from graph_masker.errors import UsageError, VerificationError
 from graph_masker.files.graphs import Reader, read_graph, view_of
 from graph_masker.files.source import CheckpointReader, Source, check_named, find_source
 from graph_masker.inspection import plan_view, tensors_of
+from graph_masker.naming import threshold_of
 from graph_masker.plan import MaskPlan, Site
 from graph_masker.verification.comparison import compare, lines, tensors_with_masks
 from graph_masker.verification.execution import (
@@ -23,7 +24,7 @@ from graph_masker.verification.execution import (
     tensor_name,
 )
 from graph_masker.verify import is_regularized, verify_view
-from graph_masker.view import GraphView, threshold_of
+from graph_masker.view import GraphView
 from rewriters import DEFAULT_RULES, Rule
 
 _SEED = 0
