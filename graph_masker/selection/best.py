@@ -8,7 +8,7 @@ from graph_masker import tf_compat
 from graph_masker.selection.keys import from_key
 from graph_masker.selection.masks import count_above, mask_of, mask_of_first
 from graph_masker.selection.pieces import Extent, Keys
-from graph_masker.selection.search import guess, kth_by_halves, scan
+from graph_masker.selection.search import guess, kth_by_halves, mark_between, scan
 
 
 class Best(NamedTuple):
@@ -39,17 +39,25 @@ def keep_best(keys: Keys, kept: Any, dtype: Any) -> Best:
 
 def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
     low, high = guess(keys, kept)
-    found = scan(keys, low, high, dtype)
-    number = tf.size(found.keys)
+    mark = mark_between(low, high)
+    found = scan(keys, low, high, mark, dtype)
+    few = keys.of(tf.gather(keys.scores, found.indices))
+    is_marked = few > mark
+    marked = tf.reduce_sum(tf.cast(is_marked, tf.int32))
     # Of those found, so many stay.
-    staying = kept - (found.above_low - number)
+    staying = kept - (found.marked - marked)
 
     def right() -> Best:
-        key = tf_compat.nth_element(found.keys, number - staying)
-        below, equal = (tf.where_v2(which) for which in (found.keys < key, tf.equal(found.keys, key)))
-        room = staying - (number - tf.size(below) - tf.size(equal))
-        leaving = tf.reshape(tf.concat([below, tf.slice(equal, [room, 0], [-1, 1])], 0), [-1])
-        mask = tf_compat.add_at(found.mask, tf.gather(found.indices, leaving), -1.0)
+        key = tf_compat.nth_element(few, tf.size(few) - staying)
+        at_least, equals = few >= key, tf.equal(few, key)
+        differing, equal = (tf.reshape(tf.where_v2(x), [-1]) for x in (tf.not_equal(at_least, is_marked), equals))
+        # All those that differ do so alike: none that stays is marked, or none that is marked stays.
+        change = tf_compat.choose(key > mark, -1, 1)
+        room = staying - (marked + change * tf.size(differing) - tf.size(equal))
+        leaving = tf.slice(equal, [room], [-1])
+        changes = tf.concat([tf.fill(tf.shape(differing), change), tf.fill(tf.shape(leaving), -1)], 0)
+        places = tf.gather(found.indices, tf.concat([differing, leaving], 0))
+        mask = tf_compat.add_at(found.mask, places, tf.cast(changes, dtype))
         if keys.is_large:
             mask = tf.slice(mask, [0], tf.reshape(keys.size, [1]))
         return Best(mask, from_key(key, keys.signed))
@@ -61,7 +69,7 @@ def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
         return mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed)
 
     rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32, low.dtype, low.dtype])
-    is_right = found.complete & (staying > 0) & (staying <= number)
+    is_right = found.complete & (staying > 0) & (staying <= tf.size(few))
     return Best(*tf.cond(is_right, lambda: tuple(right()), lambda: tuple(rarely(keys.scores, kept, low, high))))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.selection.pieces import Keys, buffer, loop, put, zero_or_one
+from graph_masker.selection.pieces import Keys, buffer, loop, put, put_last, zero_or_one
 
 
 def mask_of(keys: Keys, key: Any, room: Any, equal: Any, dtype: Any) -> Any:
@@ -62,11 +62,12 @@ def count_above(part: Any, key: Any) -> Any:
 def _tied(keys: Keys, key: Any, room: Any, dtype: Any) -> Any:
     if not keys.is_large:
         return mask_of_first(keys.all(), key, room, dtype)[0]
-    number = keys.pieces()
+    number = keys.whole_pieces()
 
     def add(index: Any, room: Any, masks: Any) -> Any:
-        mask, equal = mask_of_first(keys.piece(index), key, room, dtype)
+        mask, equal = mask_of_first(keys.of(keys.whole_piece(index)), key, room, dtype)
         return index + 1, tf.maximum(room - equal, 0), put(masks, index, mask)
 
-    masks = loop(lambda index, *_: index < number, add, [0, room, buffer(number, dtype)])[2]
-    return tf.slice(tf.reshape(masks, [-1]), [0], tf.reshape(keys.size, [1]))
+    _, room, masks = loop(lambda index, *_: index < number, add, [0, room, buffer(number + 1, dtype)])
+    last, _ = mask_of_first(keys.of(keys.last_piece(number)), key, room, dtype)
+    return tf.slice(tf.reshape(put_last(masks, number, last), [-1]), [0], tf.reshape(keys.size, [1]))

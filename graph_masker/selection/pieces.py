@@ -1,8 +1,8 @@
 """A long vector of keys, worked on piece by piece.
 
 What is computed of a piece stays in the processor's cache, and a vector of many megabytes needs no second one of its
-size: fresh memory costs more than reading it. A vector that may be long is walked by loops; a short one is a single
-piece, without their overhead.
+size: fresh memory costs more than reading it. A vector that may be long is walked by loops over whole pieces, whose
+length needs no op to ask for; the last piece comes after them. A short one is a single piece, without any loop.
 """
 
 import enum
@@ -74,27 +74,35 @@ class Keys(NamedTuple):
 
     def all(self) -> Any:
         """Returns all keys at once."""
-        return to_keys(self.scores, self.signed)
+        return self.of(self.scores)
 
-    def piece(self, index: Any) -> Any:
-        """Returns the keys of one piece."""
-        start = index * PIECE
-        return to_keys(tf.slice(self.scores, [start], [tf.minimum(self.size - start, PIECE)]), self.signed)
+    def whole_pieces(self) -> Any:
+        """Returns how many whole pieces come before the last one, which is empty only where there are no keys."""
+        return tf.maximum((self.size - 1) // PIECE, 0)
 
-    def pieces(self) -> Any:
-        """Returns the number of pieces, an int32 scalar."""
-        return (self.size + (PIECE - 1)) // PIECE
+    def whole_piece(self, index: Any) -> Any:
+        """Returns the scores of one of these."""
+        return tf.slice(self.scores, [index * PIECE], [PIECE])
+
+    def last_piece(self, number: Any) -> Any:
+        """Returns the scores of what comes after so many whole pieces."""
+        return tf.slice(self.scores, [number * PIECE], [-1])
+
+    def of(self, scores: Any) -> Any:
+        """Returns the keys of some of the scores."""
+        return to_keys(scores, self.signed)
 
     def total(self, count: Callable[[Any], Any], shape: Any) -> Any:
         """Returns the sum over all pieces of an int32 tensor of the given shape that is computed of each."""
         if not self.is_large:
             return count(self.all())
-        number = self.pieces()
+        number = self.whole_pieces()
 
         def add(index: Any, sums: Any) -> Any:
-            return index + 1, sums + count(self.piece(index))
+            return index + 1, sums + count(self.of(self.whole_piece(index)))
 
-        return loop(lambda index, _: index < number, add, [0, tf.zeros(shape, tf.int32)])[1]
+        _, sums = loop(lambda index, _: index < number, add, [0, tf.zeros(shape, tf.int32)])
+        return sums + count(self.of(self.last_piece(number)))
 
 
 def loop(condition: Any, body: Any, start: Any) -> Any:
@@ -117,7 +125,12 @@ def buffer(number: Any, dtype: Any) -> Any:
 
 
 def put(rows: Any, index: Any, part: Any) -> Any:
-    """Writes a piece, which may be shorter than others if it is the last, into what `buffer` returned."""
+    """Writes a whole piece into what `buffer` returned."""
+    return tf_compat.set_rows(rows, index * _ROWS, tf.reshape(part, [_ROWS, PIECE // _ROWS]))
+
+
+def put_last(rows: Any, index: Any, part: Any) -> Any:
+    """Writes the last piece, which may be shorter than others, into what `buffer` returned."""
     width = PIECE // _ROWS
     whole = tf.size(part) // width * width
     # What fills no row is filled up: a whole piece would be copied for that.

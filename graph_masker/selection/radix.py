@@ -34,6 +34,16 @@ def histogram(keys: Keys) -> Any:
     return keys.total(count, [2 * bins if keys.signed else bins])
 
 
+def none_infinite(counts: Any, width: Width) -> Any:
+    """Returns whether no score is infinite or not a number, a bool scalar: of magnitudes, these have bins of their own.
+
+    Args:
+        counts: the histogram of magnitudes.
+        width: of their keys.
+    """
+    return tf.equal(tf.reduce_sum(counts[(width.finite >> _open_bits(width)) + 1 :]), 0)
+
+
 def lowest_of_bin(index: Any, width: Width, signed: bool) -> Any:
     """Returns the lowest key that is counted in a bin."""
     leading = tf.cast(index - _positive_bins(width) if signed else index, width.whole)

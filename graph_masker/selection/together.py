@@ -20,7 +20,7 @@ from graph_masker.selection.keys import Width, from_key, width_of
 from graph_masker.selection.masks import mask_of
 from graph_masker.selection.pieces import Extent, Keys
 from graph_masker.selection.search import kth_of, scan
-from graph_masker.selection.structures import Selected, UnitStructure
+from graph_masker.selection.structures import Elements, Selected, UnitStructure
 
 # Bins that are added up at once.
 _GROUP = 128
@@ -60,7 +60,10 @@ class Member:
         """
         scores = self.structure.scores(entries, self.signed)
         with tf_compat.first_control_flow():
-            return scores, radix.histogram(self._keys(scores)), all_finite(entries)
+            counts = radix.histogram(self._keys(scores))
+            if not self.signed and isinstance(self.structure, Elements):
+                return scores, counts, radix.none_infinite(counts, self.width)
+            return scores, counts, all_finite(entries)
 
     def contend(self, scores: Any, place: Any) -> Tuple[Any, Any]:
         """Finds the units that may or may not stay.
@@ -75,8 +78,9 @@ class Member:
         """
         width = self.width
         low, high = self._range(place)
+        keys = self._keys(scores)
         with tf_compat.first_control_flow():
-            found = scan(self._keys(scores), low - 1, high).keys
+            found = keys.of(tf.gather(scores, scan(keys, low - 1, high).indices))
         must, may = place[1], place[2] > 0
         lowest, highest = (tf.constant(key, width.whole) for key in (width.lowest, width.highest))
         last = kth_of(found, 0, must, width)

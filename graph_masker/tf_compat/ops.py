@@ -39,20 +39,20 @@ def empty(shape: Sequence[Any], dtype: Any) -> Any:
 
 def set_rows(rows: Any, first: Any, values: Any) -> Any:
     """Writes into some rows of a matrix, in place, and returns it: nothing else may read what it held before."""
-    indices = first + tf.range(tf.shape(values)[0])
+    number = values.shape[0].value
+    indices = first + (tf.range(tf.shape(values)[0]) if number is None else list(range(number)))
     return tf.raw_ops.InplaceUpdate(x=rows, i=indices, v=values)
 
 
-def add_at(values: Any, indices: Any, number: float) -> Any:
-    """Adds a number to some entries of a vector, in place where nothing else reads it, and returns the vector.
+def add_at(values: Any, indices: Any, numbers: Any) -> Any:
+    """Adds to some entries of a vector, in place where nothing else reads it, and returns the vector.
 
     Args:
         values: float vector.
-        indices: int64 vector of different ones.
-        number: what to add to each.
+        indices: int64 vector.
+        numbers: what to add at each index, like `values`.
     """
-    updates = tf.fill(tf.shape(indices), tf.constant(number, values.dtype))
-    return tf.raw_ops.ScatterNdNonAliasingAdd(input=values, indices=indices[:, tf.newaxis], updates=updates)
+    return tf.raw_ops.ScatterNdNonAliasingAdd(input=values, indices=indices[:, tf.newaxis], updates=numbers)
 
 
 def failing_unless(condition: Any, words: Sequence[Any]) -> Any:

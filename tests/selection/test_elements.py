@@ -71,6 +71,7 @@ TRICKY = {
     "sorted": lambda n: np.sort(normals(n)),
     "in one power of two": lambda n: 1 + 1e-4 * normals(n),
     "denormals": lambda n: 1e-42 * normals(n),
+    "too small to be squared": lambda n: 1e-25 * normals(n),
     "huge": lambda n: np.clip(1e38 * normals(n), -3e38, 3e38),
     "two values": lambda n: np.where(normals(n) > 0, 0.5, -0.25),
     # What a sample of every 25th entry sees is not what the others are, either way.
