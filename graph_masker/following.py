@@ -212,6 +212,11 @@ class _Savers(Restoring):
         for name, signature in _USES.items():
             tf_compat.replace_method(saver, name, functools.partial(self._told_before, saver, name, signature))
 
+    def checkpoint_used(self, checkpoint: Any, name: str, path: Any) -> None:
+        """Makes the graph complete before a tf.train.Checkpoint takes in its pruning state."""
+        self._before(name, path)
+        super().checkpoint_used(checkpoint, name, path)
+
     def _told_before(
         self, saver: Any, name: str, signature: inspect.Signature, original: Callable[..., Any]
     ) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from graph_masker import tf_compat
 from graph_masker.files.source import CheckpointReader
 from graph_masker.masker import Masker
 from graph_masker.saving.guarding import save_safely
+from graph_masker.saving.objects import hang_on_objects
 from graph_masker.saving.savers import include_state, keys_of_state, tolerate_dense, values_of_state
 from graph_masker.saving.wanted import missing_state, state_of
 
@@ -40,6 +41,10 @@ class BuiltSavers(tf_compat.RestoreWatcher):
             self._known.add(saver)
             _tolerate_dense(saver, self)
             save_safely(saver)
+
+    def checkpoint_used(self, checkpoint: Any, name: str, path: Any) -> None:
+        """Makes a tf.train.Checkpoint hold the pruning state."""
+        hang_on_objects(checkpoint, self.masker, name, path)
 
 
 def extend_built_savers(masker: Masker) -> None:

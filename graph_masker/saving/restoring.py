@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.masker import Masker
 from graph_masker.saving.guarding import save_safely
+from graph_masker.saving.objects import hang_on_objects
 from graph_masker.saving.savers import include_state, tolerate_dense
 from graph_masker.saving.starts import Starts
 
@@ -35,6 +36,10 @@ class Restoring(tf_compat.RestoreWatcher):
             self._waiting.append(saver)
         else:
             self._give_state(saver)
+
+    def checkpoint_used(self, checkpoint: Any, name: str, path: Any) -> None:
+        """Makes a tf.train.Checkpoint hold the pruning state."""
+        hang_on_objects(checkpoint, self._masker, name, path)
 
     @contextlib.contextmanager
     def starting(self, prefix: str, assignments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -14,10 +14,7 @@ _LOADED_AT_ONCE = 256 * 2**20
 
 
 def include_state(saver: Any, masker: Masker) -> None:
-    """Adds to a built saver the masks and thresholds of the weights it saves. In place.
-
-    What counts steps goes with the global step: the last update's step, and what criteria add up between updates. A
-    saver without it fetches weights to start anew from; with a step that lies ahead, no update would be due for long.
+    """Adds to a built saver the pruning state that belongs to the weights it saves (`state_beside`). In place.
 
     A saver that is not built yet takes in all variables when it is; one that saves none of the masked weights
     stays as it is.
@@ -25,16 +22,27 @@ def include_state(saver: Any, masker: Masker) -> None:
     if not tf_compat.saver_is_built(saver):
         return
     saved = _op_names(tf_compat.saver_variables(saver))
-    items = [item for item in masker.masked_variables if item.site.variable in saved]
-    step = tf_compat.global_step(masker.graph)
-    if step is None or step.op.name in saved:
-        wanted = [variable for item in items for variable in masker.state_of(item)]
-        wanted.extend(masker.shared_state if items else ())
-    else:
-        wanted = [variable for item in items for variable in (item.mask, item.threshold)]
-    missing = [variable for variable in dict.fromkeys(wanted) if variable.op.name not in saved]
+    missing = [variable for variable in state_beside(saved, masker) if variable.op.name not in saved]
     if missing or tf_compat.saver_holds_copies(saver):
         tf_compat.extend_saver(saver, missing)
+
+
+def state_beside(saved: Set[str], masker: Masker) -> List[Any]:
+    """Returns the variables of pruning state that are to be saved with some variables: masks and thresholds of theirs.
+
+    What counts steps goes with the global step: the last update's step, and what criteria add up between updates. Who
+    saves without it fetches weights to start anew from; with a step that lies ahead, no update would be due for long.
+
+    Args:
+        saved: names of the variables that are saved.
+        masker: of their graph.
+    """
+    items = [item for item in masker.masked_variables if item.site.variable in saved]
+    step = tf_compat.global_step(masker.graph)
+    if step is not None and step.op.name not in saved:
+        return [variable for item in items for variable in (item.mask, item.threshold)]
+    own = [variable for item in items for variable in masker.state_of(item)]
+    return list(dict.fromkeys([*own, *(masker.shared_state if items else ())]))
 
 
 def tolerate_dense(saver: Any, masker: Masker) -> None:

@@ -35,6 +35,7 @@ from graph_masker.tf_compat.metagraphs import (
     unknown_op,
 )
 from graph_masker.tf_compat.nodes import Nodes
+from graph_masker.tf_compat.objects import key_in_checkpoint, track_in_checkpoint, variables_of_checkpoint
 from graph_masker.tf_compat.op_defs import number_of_inputs
 from graph_masker.tf_compat.ops import (
     add_at,
@@ -197,6 +198,7 @@ __all__ = [
     "is_in_loop",
     "is_local",
     "keras_session",
+    "key_in_checkpoint",
     "kind_of_collection",
     "load_variable",
     "merge",
@@ -248,12 +250,14 @@ __all__ = [
     "step_variable",
     "strategy_problem",
     "switch",
+    "track_in_checkpoint",
     "track_in_keras",
     "twin_of",
     "unknown_op",
     "update_input",
     "variable_named",
     "variables_of",
+    "variables_of_checkpoint",
     "view_of_body",
     "view_of_frozen_graph",
     "view_of_graph",

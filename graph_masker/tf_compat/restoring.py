@@ -6,6 +6,7 @@ made here to TensorFlow's own functions stay; they do nothing to a graph that no
 
 import contextlib
 import functools
+import inspect
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set
 
 import tensorflow.compat.v1 as tf
@@ -14,6 +15,7 @@ from tensorflow.python.ops import variable_scope
 from tensorflow.python.training import checkpoint_utils
 
 from graph_masker.tf_compat.distribution import whole_of
+from graph_masker.tf_compat.objects import CHECKPOINTS
 from graph_masker.tf_compat.variables import initializer_of
 
 _WATCHERS, _MARK = "_graph_masker_restoring", "_graph_masker_watched"
@@ -32,6 +34,9 @@ class RestoreWatcher:
 
     def saver_used(self, saver: Any) -> None:
         """Called with every saver that is about to save or restore; what this makes of its methods is what runs."""
+
+    def checkpoint_used(self, checkpoint: Any, name: str, path: Any) -> None:
+        """Called with every tf.train.Checkpoint that is about to save or restore, which of them, and where."""
 
     @contextlib.contextmanager
     def starting(self, prefix: str, assignments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -103,6 +108,22 @@ def install_watchers() -> None:
 
         return use
 
+    def watched_checkpoint(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def use(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).args
+            for watcher in [] if tf.executing_eagerly() else _watchers():
+                watcher.checkpoint_used(given[0], name, given[1])
+            return original(*args, **kwargs)
+
+        return use
+
+    for kind in CHECKPOINTS:
+        # (Its `save` writes.)
+        kind.write = watched_checkpoint("save", kind.write)
+        kind.restore = watched_checkpoint("restore", kind.restore)
     tf.train.Saver.save, tf.train.Saver.restore = watched_use(tf.train.Saver.save), watched_use(tf.train.Saver.restore)
     setattr(watched_start, _MARK, True)
     tf.train.Saver.__init__, tf.train.Saver.build = watched_init, watched_build

@@ -42,16 +42,19 @@ class Bench:
 
 @pytest.fixture(
     scope="module",
-    params=[(dtype, use_resource) for dtype in DTYPES for use_resource in (False, True)],
-    ids=lambda param: f"{param[0].name}-{'resource' if param[1] else 'ref'}",
+    params=[
+        *((dtype, use_resource, "uniform") for dtype in DTYPES for use_resource in (False, True)),
+        *((dtype, False, "global") for dtype in DTYPES),
+    ],
+    ids=lambda param: f"{param[0].name}-{'resource' if param[1] else 'ref'}-{param[2]}",
 )
 def bench(request):
-    dtype, use_resource = request.param
+    dtype, use_resource, allocation = request.param
     with tf.Graph().as_default() as graph, tf.variable_scope(tf.get_variable_scope(), use_resource=use_resource):
         step = tf.train.get_or_create_global_step()
         for name in NAMES:
             tf.matmul(tf.placeholder(dtype, [1, 8]), tf.get_variable(name, [8, 2], dtype, tf.zeros_initializer()))
-        masker = Masker(graph, SPEC)
+        masker = Masker(graph, replace(SPEC, allocation=allocation))
         masker.mask(strict=True)
         masker.attach_update(tf.no_op())
     with single_threaded(graph) as session:
