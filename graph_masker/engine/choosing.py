@@ -54,7 +54,7 @@ def choosing(choice: Choice) -> tf_compat.Function:
         most = units_in(next(rest), choice.structure, choice.is_long) if choice.continues else None
         # In the scores' own type: sums, and averages of squares, may be too small for half precision.
         dtype = choice.score_dtype
-        mask, threshold = selection.select(
+        mask, threshold, units = selection.select(
             scores, sparsity, choice.structure, most, signed=choice.signed, dtype=dtype, extent=choice.extent
         )
         previous = tf.cast(next(rest), dtype) if choice.decay else None
@@ -67,7 +67,7 @@ def choosing(choice: Choice) -> tf_compat.Function:
         mask = tf.cast(mask, choice.dtype)
         if isinstance(choice.structure, selection.Elements) and previous is None:
             # Known, so that the whole mask need not be read again.
-            kept = selection.kept_units(tf.size(scores), sparsity, most)
+            kept = units
         else:
             kept = ones_in(mask, choice.is_long)
         return mask, tf.cast(threshold, choice.dtype), kept

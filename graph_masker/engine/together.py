@@ -132,6 +132,8 @@ def _finishing(member: selection.Member, averages: bool, is_long: bool, types: T
         mask, threshold = tf.cast(chosen.mask, member.mask_dtype), chosen.threshold
         if averages:
             threshold = threshold / tf.cast(tf.maximum(inputs[-1], 1), member.dtype)
-        return mask, tf.cast(threshold, member.mask_dtype), ones_in(mask, is_long)
+        # Known of entries, so that the whole mask need not be read again.
+        kept = chosen.units if isinstance(member.structure, selection.Elements) else ones_in(mask, is_long)
+        return mask, tf.cast(threshold, member.mask_dtype), kept
 
     return tf_compat.as_function(graph_masker_finish, [*types, *([tf.int32] if averages else [])])

@@ -21,10 +21,12 @@ class Selected(NamedTuple):
     Attributes:
         mask: 1 for what stays, 0 for the rest, in the shape of the weight.
         threshold: scalar, the score of the last unit that stays.
+        units: int32 scalar, how many units stay; None where they do not compete with each other.
     """
 
     mask: Any
     threshold: Any
+    units: Optional[Any] = None
 
 
 class Request(NamedTuple):
@@ -101,7 +103,7 @@ class UnitStructure(Structure):
         few = request.extent is not Extent.LARGE
         kept = kept_units(keys.size, request.sparsity, request.most, request.floor, few)
         best = keep_best(keys, kept, request.dtype)
-        return Selected(self.spread(best.mask, entries), tf.cast(self.threshold(best.lowest), request.dtype))
+        return Selected(self.spread(best.mask, entries), tf.cast(self.threshold(best.lowest), request.dtype), kept)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,8 @@ class Member:
             mask = mask_of(self._keys(scores), key, staying - last.above, last.equal, self.mask_dtype)
         lowest = tf_compat.choose(tf.size(scores) > 0, tf.minimum(key, common), tf.zeros_like(key))
         threshold = self.structure.threshold(from_key(lowest, self.signed))
-        return Selected(self.structure.spread(mask, entries), tf.cast(threshold, self.mask_dtype))
+        units = place[3] + staying
+        return Selected(self.structure.spread(mask, entries), tf.cast(threshold, self.mask_dtype), units)
 
     def _keys(self, scores: Any) -> Keys:
         return Keys(scores, self.signed, self.extent)
@@ -123,7 +124,8 @@ class Places(NamedTuple):
     """Where each of some weights is to look for the last of its units that stay.
 
     Attributes:
-        each: int32 [weights, 3]: the bin; how many of its best units must stay; whether the others may.
+        each: int32 [weights, 4]: the bin; how many of its best units must stay; whether the others may; how many units
+            lie above it, which stay.
         found: int32 [weights], how many units a weight has in its bin.
         left: int64 scalar, how many units of all these bins stay.
     """
@@ -174,7 +176,7 @@ def places(counts: Sequence[Any], sparsity: Any, least: Optional[Any] = None, mo
     number = tf.gather_nd(tf.reshape(groups, [len(counts), -1]), tf.stack([rows, index], 1))
     above = tf.gather_nd(in_group(index // _GROUP), tf.stack([rows, index % _GROUP], 1)) - number
     must = tf.maximum(floors - above, 0)
-    each = tf.stack([index, must, tf.cast(tf.equal(index, common), tf.int32)], 1)
+    each = tf.stack([index, must, tf.cast(tf.equal(index, common), tf.int32), above], 1)
     return Places(each, number, kept - tf.reduce_sum(tf.cast(above, tf.int64)))
 
 

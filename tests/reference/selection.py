@@ -8,15 +8,17 @@ from graph_masker.schedule import kept_entries
 
 
 class Selected(NamedTuple):
-    """A mask in the weight's shape and type, and the score of the last unit that stays."""
+    """A mask in the weight's shape and type, the score of the last unit that stays, and how many units do."""
 
     mask: Any
     threshold: Any
+    units: Any = None
 
 
-def selected(stays: Any, threshold: Any, weight: Any) -> Selected:
+def selected(stays: Any, threshold: Any, weight: Any, units: Optional[int] = None) -> Selected:
     # There is no direct cast from bool to bfloat16.
-    return Selected(stays.astype(np.float32).astype(weight.dtype), np.asarray(threshold).astype(weight.dtype))
+    mask = stays.astype(np.float32).astype(weight.dtype)
+    return Selected(mask, np.asarray(threshold).astype(weight.dtype), None if units is None else np.int32(units))
 
 
 def widened(weight: Any, signed: bool) -> Any:
@@ -133,7 +135,7 @@ def select(
     """Keeps the best units of one weight."""
     scores = units.scores(weight, signed)
     stays, lowest = best(scores, kept_units(len(scores), sparsity, most, floor))
-    return selected(units.spread(stays, weight), units.threshold(lowest), weight)
+    return selected(units.spread(stays, weight), units.threshold(lowest), weight, stays.sum())
 
 
 def select_n_of_m(
@@ -185,6 +187,6 @@ def select_together(
     common = [-chosen[-1][0]] if chosen else []
     lowest = [min([*common, *values[kept]]) if kept.any() else 0 for values, kept in zip(scores, stays)]
     return [
-        selected(units.spread(kept, weight), units.threshold(score), weight)
+        selected(units.spread(kept, weight), units.threshold(score), weight, kept.sum())
         for weight, kept, score in zip(weights, stays, lowest)
     ]

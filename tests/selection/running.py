@@ -28,7 +28,8 @@ class Selector:
 
     def __init__(self, structure: Structure, dtype: Any, signed: bool, extent: Extent, piece: int) -> None:
         def body(scores: Any, sparsity: Any, most: Any) -> Any:
-            return tuple(select(scores, sparsity, structure, most, signed=signed, extent=extent))
+            selected = select(scores, sparsity, structure, most, signed=signed, extent=extent)
+            return tuple(value for value in selected if value is not None)
 
         usual, pieces.PIECE = pieces.PIECE, piece
         try:
@@ -42,8 +43,7 @@ class Selector:
 
     def __call__(self, weight: Any, sparsity: float, most: Optional[int] = None) -> Dict[str, Any]:
         feed = dict(zip(self.inputs, (weight, sparsity, 2**40 if most is None else most)))
-        mask, threshold = self._session.run(self.outputs, feed)
-        return {"mask": mask, "threshold": threshold}
+        return dict(zip(("mask", "threshold", "units"), self._session.run(self.outputs, feed)))
 
 
 @functools.lru_cache(maxsize=None)
@@ -61,7 +61,7 @@ def selector(
 def mismatch(found: Any, expected: Any) -> str:
     """Returns how two selections differ in type, shape or any bit; nothing where they do not."""
     sides = (side if isinstance(side, dict) else side._asdict() for side in (found, expected))
-    return "; ".join(differences(*sides))
+    return "; ".join(differences(*({key: value for key, value in side.items() if value is not None} for side in sides)))
 
 
 def examples(number: int) -> Any:

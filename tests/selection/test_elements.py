@@ -168,8 +168,8 @@ def test_a_graph_that_was_written_and_read_selects_alike():
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         tf.import_graph_def(written.graph.as_graph_def(), name="")
         inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (written.inputs, written.outputs))
-        mask, threshold = session.run(outputs, dict(zip(inputs, (weight, 0.5, 2**40))))
-    assert not mismatch({"mask": mask, "threshold": threshold}, written(weight, 0.5))
+        mask, threshold, units = session.run(outputs, dict(zip(inputs, (weight, 0.5, 2**40))))
+    assert not mismatch({"mask": mask, "threshold": threshold, "units": units}, written(weight, 0.5))
 
 
 def test_comparison_sees_every_kind_of_mistake():
@@ -183,6 +183,7 @@ def test_comparison_sees_every_kind_of_mistake():
         assert mismatch(expected._replace(mask=mask), expected)
     for threshold in (np.nextafter(np.float32(0.5), np.float32(1)), np.float64(0.5), np.float32(-0.5)):
         assert mismatch(expected._replace(threshold=threshold), expected)
+    assert mismatch(expected._replace(units=np.int32(5)), expected)
     assert mismatch(selector(ELEMENTS)(weight, 0.6), expected)
 
 
