@@ -108,12 +108,13 @@ def ssd(extractor: str, side: int, options: str = "", kernel: int = 1, depthwise
         options: more text for the feature extractor.
         kernel: side of the predictors' kernels.
         depthwise: predictors, and the layers that the API adds to the backbone, are separable.
-        layers: number of feature maps.
+        layers: number of feature maps; 0 for an extractor that takes none, and makes 6.
     """
     flag = "true" if depthwise else "false"
     predictor = _CONVOLUTIONAL % (kernel, flag)
-    options = f"use_depthwise: {flag} num_layers: {layers} {options}"
-    return _ssd(extractor, side, options, predictor, _SSD_ANCHORS % layers, _SOFTMAX)
+    number = f"num_layers: {layers}" if layers else ""
+    options = f"use_depthwise: {flag} {number} {options}"
+    return _ssd(extractor, side, options, predictor, _SSD_ANCHORS % (layers or 6), _SOFTMAX)
 
 
 def ssd_fpn(

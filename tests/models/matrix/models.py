@@ -22,6 +22,8 @@ class Detector(NamedTuple):
 
 
 _SMALL = "depth_multiplier: 0.25 min_depth: 8"
+# An extractor without an arg_scope of its own asks for that of the config.
+_OWN = "override_base_feature_extractor_hyperparams: true"
 _QUANTIZED = "quantization { delay: %d weight_bits: 8 activation_bits: 8 }"
 
 # A map of one pixel has no variance over a single image, by which quantization divides: the rest has more pixels.
@@ -72,7 +74,7 @@ DETECTORS = (
     Detector(
         "ssd_mobiledet_cpu",
         "SSD MobileDet for CPUs",
-        Config(ssd("ssd_mobiledet_cpu", 128, kernel=3, depthwise=True), 128),
+        Config(ssd("ssd_mobiledet_cpu", 128, kernel=3, depthwise=True, layers=0), 128),
         SECOND,
     ),
     Detector(
@@ -84,8 +86,8 @@ DETECTORS = (
     Detector(
         "ssd_mobilenet_v1_ppn", "SSD MobileNet V1 PPN", Config(ssd_pooled("ssd_mobilenet_v1_ppn", 128), 128), SECOND
     ),
-    Detector("ssd_inception_v2", "SSD Inception V2", Config(ssd("ssd_inception_v2", 128, kernel=3), 128)),
-    Detector("ssd_inception_v3", "SSD Inception V3", Config(ssd("ssd_inception_v3", 128, kernel=3), 128)),
+    Detector("ssd_inception_v2", "SSD Inception V2", Config(ssd("ssd_inception_v2", 128, _OWN, kernel=3), 128)),
+    Detector("ssd_inception_v3", "SSD Inception V3", Config(ssd("ssd_inception_v3", 128, _OWN, kernel=3), 128)),
     Detector("ssd_resnet50_fpn", "SSD ResNet-50 FPN", Config(ssd_fpn("ssd_resnet50_v1_fpn", 160), 160)),
     Detector("ssd_resnet101_fpn", "SSD ResNet-101 FPN", Config(ssd_fpn("ssd_resnet101_v1_fpn", 160), 160)),
     Detector("ssd_resnet152_fpn", "SSD ResNet-152 FPN", Config(ssd_fpn("ssd_resnet152_v1_fpn", 160), 160)),
