@@ -259,8 +259,8 @@ def _choice(choosing: Results, results: Results) -> List[str]:
             f"and scored on the other {digits['scored']:,} (seed {runs[0].seed}). The best mean wins, and all nets are "
             f"trained with it: {used:g}. Before that, by hand and on the same division of the training digits, "
             "distortions were made mild enough, and rates low enough, for the smallest net to learn in this many "
-            "steps. Nothing was chosen by a score on the held-out digits. Schedule, momentum and decays are as set at "
-            "first."
+            "steps, whose number was doubled once, and momentum was preferred to Adam. Nothing was chosen by a score "
+            "on the held-out digits. Schedule and decays are as set at first."
         ),
         markdown_table(headings, rows, numbers=range(len(headings))),
     ]
