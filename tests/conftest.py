@@ -4,6 +4,8 @@ import gc
 import os
 import warnings
 
+from xdist.scheduler import LoadFileScheduling
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -15,6 +17,15 @@ gc.freeze()
 assert tf.__version__.startswith("1.15"), tf.__version__
 
 
-def pytest_collection_modifyitems(items):
-    """Begins with real models: a file is one process's, and these files take minutes."""
-    items.sort(key=lambda item: "tests/models/" not in item.nodeid)
+class ModelsFirst(LoadFileScheduling):
+    """Begins with real models: a file is one process's, and these files take minutes. xdist begins with many tests."""
+
+    def _assign_work_unit(self, node):
+        first = min(self.workqueue, key=lambda scope: "tests/models/" not in scope)
+        self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Sees to the order in which two processes take files."""
+    return ModelsFirst(config, log) if config.getvalue("dist") == "loadfile" else None
