@@ -10,6 +10,7 @@ from graph_masker.files.bundle import read_index
 from graph_masker.files.source import CheckpointReader
 from graph_masker.schedule import kept_entries
 from tests.helpers.bits import assert_same_bits
+from tests.helpers.turns import representatives
 
 SPEC = PruningSpec(target_sparsity=0.75, begin_step=2, end_step=8, frequency=3)
 SIZES = tf.fixed_size_partitioner
@@ -90,7 +91,7 @@ def _predictions(estimator, inputs):
     return {name: value for name, value in found.items() if value.dtype.kind in "fi"}
 
 
-@pytest.mark.parametrize("name", CANNED)
+@pytest.mark.parametrize("name", representatives(CANNED, ("adagrad", "partitioned, Ftrl", "combined")))
 def test_the_whole_life_of_a_canned_estimator(tmp_path, name):
     make, classes, weights = CANNED[name]
     inputs = _data(classes)

@@ -9,6 +9,7 @@ from graph_masker import auto_mask, fold_checkpoint
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.schedule import update_steps
 from tests.helpers.bits import assert_same_bits, differences
+from tests.helpers.turns import in_turns
 from tests.oracle.nets import NETS
 from tests.oracle.training import SPEC, contribs_pruning
 
@@ -86,10 +87,9 @@ def test_the_schedule_has_updates_before_and_after_the_exchange():
     assert tuple(update_steps(SPEC)) == (10, 20, 30, 40, 50)
 
 
-@BOTH_WAYS
-@pytest.mark.parametrize("net", EXCHANGED)
-def test_a_checkpoint_goes_on_on_the_other_side_in_the_same_directory(tmp_path, net, first, second):
-    model = NETS[EXCHANGED[net]]
+@pytest.mark.parametrize("net, start", in_turns(EXCHANGED, _SIDES))
+def test_a_checkpoint_goes_on_on_the_other_side_in_the_same_directory(tmp_path, net, start):
+    model, first, second = NETS[EXCHANGED[net]], start, _SIDES[1 - _SIDES.index(start)]
     _, whole = _train(model, first, tmp_path / "whole", STEPS)
     _, exchanged = _train(model, first, tmp_path / "model", HALF)
     start, end = _train(model, second, tmp_path / "model", STEPS, begin=HALF)

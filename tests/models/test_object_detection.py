@@ -91,6 +91,7 @@ def test_fine_tuning_from_a_dense_checkpoint(layout, dense, tmp_path, caplog):
     assert read_all(prefix)[LAST_UPDATE_STEP] == 1
 
 
+@pytest.mark.slow
 def test_fine_tuning_from_a_masked_checkpoint(layout, masked, tmp_path):
     start, prefix = _train(_parts(layout, tmp_path / "run", 2, masked))
     source, after = read_all(masked), read_all(prefix)

@@ -64,14 +64,9 @@ def _train(prefix, steps, feed, meta=None):
 
 @pytest.mark.parametrize(
     "name, sites",
-    [
-        ("MSD_musicnn", 10),
-        *(
-            pytest.param(name, sites, marks=pytest.mark.slow)
-            for name, sites in (("MTT_musicnn", 10), ("MSD_vgg", 6), ("MTT_vgg", 6))
-        ),
-    ],
+    [("MSD_musicnn", 10), ("MTT_musicnn", 10), ("MSD_vgg", 6), ("MTT_vgg", 6)],
 )
+@pytest.mark.slow
 def test_musicnns_published_checkpoints_go_on_training(name, sites, tmp_path):
     """Their prefix is a folder alone (`.index`, `.meta`), their graphs have no step, their state file is another's."""
     source = os.path.join(os.path.dirname(musicnn.__file__), name)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tests.helpers.bits import assert_same_bits, differences, flip_last_bit
+from tests.helpers.turns import in_turns
 from tests.oracle.nets import NETS
 from tests.oracle.training import SPEC, STEPS, train_auto_masked, train_hand_masked, train_with_auto_mask
 
 
-@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
-@pytest.mark.parametrize("name", NETS)
-def test_training_equals_contribs(name: str, use_resource: bool):
-    model = NETS[name]
+@pytest.mark.parametrize("name, kind", in_turns(NETS, ("ref", "resource")))
+def test_training_equals_contribs(name: str, kind: str):
+    model, use_resource = NETS[name], kind == "resource"
     theirs = train_hand_masked(model, model.spec, use_resource)
     ours = train_auto_masked(model, model.spec, theirs.initial, use_resource)
     assert_same_bits(ours.flat(), theirs.flat())

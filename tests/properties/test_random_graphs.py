@@ -18,7 +18,7 @@ from tests.properties.twins import Refused
 
 SEED = os.environ.get("GRAPH_MASKER_FUZZ", "")
 GRAPHS = os.environ.get("GRAPH_MASKER_FUZZ_GRAPHS", "")
-DEFAULT, FEWER, MANY = 30, 12, 240
+DEFAULT, FEWER, MANY = 20, 8, 240
 
 
 def check_unless_refused(check: Callable[..., None], model: Model, way: str) -> None:
