@@ -4,6 +4,7 @@ import gc
 import os
 import warnings
 
+import pytest
 from xdist.scheduler import LoadFileScheduling
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -26,6 +27,7 @@ class ModelsFirst(LoadFileScheduling):
         super()._assign_work_unit(node)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Sees to the order in which two processes take files."""
     return ModelsFirst(config, log) if config.getvalue("dist") == "loadfile" else None
