@@ -16,7 +16,7 @@ from graph_masker.plan import MaskPlan
 from graph_masker.saving.guarding import save_safely
 from graph_masker.saving.restoring import Restoring
 from graph_masker.saving.savers import include_state, tolerate_dense
-from graph_masker.trainers import Hook, hooks_of, trains
+from graph_masker.trainers import Hook, hooks_of, trains, written_by_training
 
 # Ops that neither compute with a weight nor train it: a graph that has grown by nothing else needs no second look.
 _OF_NO_ACCOUNT = frozenset(
@@ -179,7 +179,9 @@ class Following:
                 "would never be updated; train within the graph, not in function bodies"
             )
         self._is_strict = self._is_strict or bool(hooks)
-        late = sorted(set(self.masker.masks) - self._updated) if self._hooks else []
+        # What nothing trains, such as a model that is loaded to predict, needs no update.
+        trained = written_by_training(weights, self.masker.gradient_ops)
+        late = sorted(trained - self._updated) if self._hooks else []
         if late:
             raise UsageError(
                 f"{late[0]}: this weight was built after the train op had run, whose mask update does not know it; "

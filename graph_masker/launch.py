@@ -62,7 +62,7 @@ def run_program(command: Sequence[str], as_module: bool, spec: PruningSpec) -> N
         _tell_full_disk(error, summary)
         raise
     summary.finish(succeeded)
-    if succeeded and not summary.has_masked and not summary.is_trained:
+    if succeeded and not (summary.has_masked or summary.is_trained or summary.is_elsewhere):
         sys.exit(2)
     if stop is not None:
         _tell_full_disk(stop, summary)
@@ -98,12 +98,15 @@ def _check_target(target: str, as_module: bool) -> None:
 
 def _mask_all(spec: PruningSpec, summary: Summary) -> Masking:
     """Makes every Estimator and every other graph of this process prunable, until it ends."""
-    tf_compat.wrap_estimators(
-        lambda model_fn: (
-            model_fn if is_masked(model_fn) else auto_mask(model_fn, spec, on_plan=summary.planned, required=False)
-        ),
-        summary.made_estimator,
-    )
+
+    def masked(model_fn: Any) -> Any:
+        if is_masked(model_fn):
+            summary.masked_elsewhere()
+            return model_fn
+        return auto_mask(model_fn, spec, on_plan=summary.planned, required=False)
+
+    tf_compat.wrap_estimators(masked, summary.made_estimator)
+    os.register_at_fork(after_in_parent=summary.masked_elsewhere)
     masking = Masking(spec, DEFAULT_RULES, summary.planned, required=False, on_checkpoint=summary.used_checkpoint)
     stack = contextlib.ExitStack()
     # No default graph is asked for here: a program that executes eagerly says so before there is one.

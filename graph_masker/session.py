@@ -172,13 +172,14 @@ class Masking:
         # Before anything is wrapped: what watches savers and runs stays, and is to see a graph once it is complete.
         tf_compat.install_watchers()
         tf_compat.install_run_watcher()
+        tf_compat.install_keras_saving(_saving_keras)
         with contextlib.ExitStack() as stack:
             stack.enter_context(tf_compat.around_functions(self._body_masker))
             stack.enter_context(tf_compat.around_gradients(self._watcher))
             stack.enter_context(tf_compat.around_sessions(self._before_run, self._complete))
             stack.enter_context(tf_compat.around_workers(self._found_worker))
             stack.enter_context(tf_compat.around_savers(self._follow_default))
-            stack.enter_context(tf_compat.around_keras(self._models.add, self._saving_keras))
+            stack.enter_context(tf_compat.around_keras(self._models.add))
             _OPEN.append(self)
             stack.callback(_OPEN.remove, self)
             yield
@@ -218,7 +219,8 @@ class Masking:
 
     def _followed(self) -> List[Following]:
         graphs = (reference() for reference in self._graphs)
-        return [vars(graph)[_KEY] for graph in graphs if graph is not None]
+        # TensorFlow empties graphs that it has made for a while, such as for a SavedModel.
+        return [vars(graph)[_KEY] for graph in graphs if graph is not None and _KEY in vars(graph)]
 
     def _follow(self, graph: Any, seen: int = 0) -> Optional[Following]:
         if tf_compat.is_body(graph) or is_claimed(graph):
@@ -306,17 +308,6 @@ class Masking:
             finally:
                 self._busy = False
 
-    @contextlib.contextmanager
-    def _saving_keras(self) -> Iterator[None]:
-        """Keras saves a model's weights and knows nothing of masks: while it does, weights are as they are masked."""
-        following = vars(tf.get_default_graph()).get(_KEY)
-        if following is None or not following.masker.masks:
-            yield
-            return
-        session = tf_compat.keras_session()
-        with weights_folded(following.masker, session):
-            yield
-
     def _report(self, item: Following) -> None:
         trains_densely = not item.masker.masks and item.has_gradients and trains(item.masker.graph)
         if not item.masker.masks and not trains_densely:
@@ -325,3 +316,14 @@ class Masking:
         if item.told != (mode, len(item.plan.sites)):
             item.told = (mode, len(item.plan.sites))
             tell(item.plan, mode, None, self._on_plan)
+
+
+@contextlib.contextmanager
+def _saving_keras() -> Iterator[None]:
+    """Keras saves a model's weights and knows nothing of masks: while it does, weights are as they are masked."""
+    following = None if tf.executing_eagerly() else vars(tf.get_default_graph()).get(_KEY)
+    if following is None or not following.masker.masks:
+        yield
+        return
+    with weights_folded(following.masker, tf_compat.keras_session()):
+        yield

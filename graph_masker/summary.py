@@ -24,11 +24,12 @@ class Summary:
     Attributes:
         has_masked: whether any graph was masked.
         is_trained: whether nothing was left to do for an Estimator that an earlier run has masked; known at the end.
+        is_elsewhere: whether something may be masked that is not told here.
     """
 
     def __init__(self, program: str) -> None:
         """Args: name of the program, to be named in messages."""
-        self.has_masked = self.is_trained = False
+        self.has_masked = self.is_trained = self.is_elsewhere = False
         self._program = program
         self._process = os.getpid()
         self._shown: List[MaskPlan] = []
@@ -87,6 +88,10 @@ class Summary:
             "the same, such as an Estimator's model, is masked"
         )
 
+    def masked_elsewhere(self) -> None:
+        """Called where something may be masked that is not told here: in a child, or by the program's own code."""
+        self.is_elsewhere = True
+
     def finish(self, succeeded: bool) -> None:
         """Keeps what is still to be kept at the end of the program; says what is missing, unless it has failed.
 
@@ -112,6 +117,11 @@ class Summary:
         self.is_trained = not self._shown and bool(earlier)
         if not self.has_masked and self.is_trained:
             self._say(f"{self._program} trained nothing: what is masked in {earlier[0]} an earlier run has trained")
+        elif not self.has_masked and self.is_elsewhere:
+            self._say(
+                f"{self._program} masked nothing in this process by these options; children that it forked, or its own "
+                "calls of graph_masker, may have"
+            )
         elif not self.has_masked:
             self._say(self.nothing_masked())
         elif not any(plan.sites for plan in self._shown):

@@ -12,7 +12,7 @@ or, where more is written beside it, the first op that waits for all of it, such
 Both are ops that the model has, so that whoever runs them, under whatever name, runs the update.
 """
 
-from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -64,6 +64,11 @@ def train_ops_of(graph: Any, weights: Sequence[Any]) -> List[Any]:
     # What is inside of a cond does not always run, and nothing outside can wait for what is inside of a loop.
     buffers = {tf_compat.buffer_of(variable).name for variable in (*weights, step)}
     return [op for op in (*writes, *_counted_by(step)) if op.inputs[0].name in buffers]
+
+
+def written_by_training(weights: Sequence[Any], gradient_ops: FrozenSet[str]) -> Set[str]:
+    """Returns the names of those of some masked variables that training writes."""
+    return {weight.op.name for weight in weights if _writes([weight], gradient_ops)[0]}
 
 
 def hooks_of(graph: Any, weights: Sequence[Any], gradient_ops: FrozenSet[str]) -> List[Hook]:

@@ -20,7 +20,7 @@ from rewriters import DEFAULT_RULES
 
 # In the keys of tf.train.Checkpoint and of Keras: an optimizer's slot, and what may be a mask.
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
-_OBJECT_MASK = re.compile(r"(^|[/_])mask/\.ATTRIBUTES/VARIABLE_VALUE$")
+_OBJECT_MASK = re.compile(r"(^|[/_]|\.S)mask/\.ATTRIBUTES/VARIABLE_VALUE$")
 
 
 class Outlined(NamedTuple):

@@ -254,8 +254,8 @@ def check_named(reader: CheckpointReader) -> None:
     if _OBJECTS in reader.names():
         raise SourceError(
             f"{reader.prefix}: expected tensors with the names of variables, as tf.train.Saver writes them, found "
-            "those of Python objects (tf.train.Checkpoint, Keras' save_weights, tf.saved_model.save); save the model "
-            "by tf.train.Saver"
+            "those of Python objects (tf.train.Checkpoint, Keras' save_weights, tf.saved_model.save); restore it "
+            "where it was trained, and save the model by tf.train.Saver"
         )
 
 

@@ -3,10 +3,23 @@
 from typing import Any, List, Sequence
 
 import tensorflow.compat.v1 as tf
+from tensorflow.python.saved_model import save as saved_model_save
 from tensorflow.python.training.tracking import graph_view, tracking, util
 
 # That of TensorFlow 1 and that of TensorFlow 2.
 CHECKPOINTS = (util.CheckpointV1, util.Checkpoint)
+
+# What `restore` returns has these, which run or check what is to be restored.
+STATUS_METHODS = (
+    "assert_consumed",
+    "assert_existing_objects_matched",
+    "assert_nontrivial_match",
+    "run_restore_ops",
+    "initialize_or_restore",
+)
+
+# What tf.saved_model.save sees of the object that it saves.
+SAVED_VIEW = saved_model_save._AugmentedGraphView
 
 
 def variables_of_checkpoint(checkpoint: Any) -> List[Any]:

@@ -15,7 +15,8 @@ from tensorflow.python.ops import variable_scope
 from tensorflow.python.training import checkpoint_utils
 
 from graph_masker.tf_compat.distribution import whole_of
-from graph_masker.tf_compat.objects import CHECKPOINTS
+from graph_masker.tf_compat.estimators import replace_method
+from graph_masker.tf_compat.objects import CHECKPOINTS, SAVED_VIEW, STATUS_METHODS
 from graph_masker.tf_compat.variables import initializer_of
 
 _WATCHERS, _MARK = "_graph_masker_restoring", "_graph_masker_watched"
@@ -114,12 +115,35 @@ def install_watchers() -> None:
         @functools.wraps(original)
         def use(*args: Any, **kwargs: Any) -> Any:
             given = signature.bind(*args, **kwargs).args
-            for watcher in [] if tf.executing_eagerly() else _watchers():
-                watcher.checkpoint_used(given[0], name, given[1])
+            tell(given[0], name, given[1])
+            result = original(*args, **kwargs)
+            if name == "restore" and not tf.executing_eagerly():
+                # Its objects may come into being later, and what they bring along is asked for by these at the latest.
+                for asked in STATUS_METHODS:
+                    replace_method(result, asked, functools.partial(telling_first, *given[:2]))
+            return result
+
+        return use
+
+    def telling_first(checkpoint: Any, path: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def use(*args: Any, **kwargs: Any) -> Any:
+            tell(checkpoint, "restore", path)
             return original(*args, **kwargs)
 
         return use
 
+    def tell(checkpoint: Any, name: str, path: Any) -> None:
+        for watcher in [] if tf.executing_eagerly() else _watchers():
+            watcher.checkpoint_used(checkpoint, name, path)
+
+    def watched_view(self: Any, root: Any, *args: Any, **kwargs: Any) -> None:
+        tell(root, "save", None)
+        make_view(self, root, *args, **kwargs)
+
+    # tf.saved_model.save refuses functions that use what does not hang on the object it saves.
+    make_view = SAVED_VIEW.__init__
+    SAVED_VIEW.__init__ = watched_view
     for kind in CHECKPOINTS:
         # (Its `save` writes.)
         kind.write = watched_checkpoint("save", kind.write)

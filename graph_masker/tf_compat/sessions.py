@@ -16,6 +16,8 @@ from tensorflow.python.keras.engine import network, training
 
 _WATCHER, _MARK = "_graph_masker_runs", "_graph_masker_watched"
 
+_MARK = "_graph_masker_saving"
+
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
@@ -231,13 +233,8 @@ def track_in_keras(variables: List[Any]) -> None:
 
 
 @contextlib.contextmanager
-def around_keras(compiled: Callable[[Any], None], saving: Callable[[], Any]) -> Iterator[None]:
-    """While open, tells of Keras models.
-
-    Args:
-        compiled: called with every model that is compiled.
-        saving: returns the context in which a model, or its weights, is saved.
-    """
+def around_keras(compiled: Callable[[Any], None]) -> Iterator[None]:
+    """While open, tells of Keras models: calls `compiled` with every model that is compiled."""
 
     def compiling(original: Callable[..., Any]) -> Callable[..., Any]:
         def compile_model(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -247,18 +244,25 @@ def around_keras(compiled: Callable[[Any], None], saving: Callable[[], Any]) -> 
 
         return compile_model
 
+    with replaced(training.Model, "compile", compiling):
+        yield
+
+
+def install_keras_saving(saving: Callable[[], Any]) -> None:
+    """Makes Keras save every model, and its weights, in a context that `saving` returns, from now on."""
+
     def around_save(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
         def save(self: Any, *args: Any, **kwargs: Any) -> Any:
             with saving():
                 return original(self, *args, **kwargs)
 
+        setattr(save, _MARK, True)
         return save
 
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(replaced(training.Model, "compile", compiling))
-        for name in ("save", "save_weights"):
-            stack.enter_context(replaced(network.Network, name, around_save))
-        yield
+    for name in ("save", "save_weights"):
+        if not hasattr(vars(network.Network)[name], _MARK):
+            setattr(network.Network, name, around_save(vars(network.Network)[name]))
 
 
 def has_train_function(model: Any) -> bool:

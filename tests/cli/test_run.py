@@ -196,6 +196,23 @@ def test_nothing_masked_is_one_line_and_exit_code_2_where_the_program_succeeds(t
         assert len(lines) == 1 and f"running {tmp_path}/own.py" in lines[0] and reason in lines[0]
 
 
+# In a child; by the program's own call.
+ELSEWHERE = [
+    "import os; child = os.fork()\nif child == 0:\n    os._exit(0)\nos.waitpid(child, 0)",
+    "import graph_masker; spec = graph_masker.PruningSpec(target_sparsity=0.5, begin_step=0, end_step=2)\n"
+    "tf.estimator.Estimator(graph_masker.auto_mask(lambda features, labels, mode: None, spec), 'never')",
+]
+
+
+@pytest.mark.parametrize("body", ELSEWHERE, ids=["fork", "auto_mask"])
+def test_what_is_masked_elsewhere_is_no_failure(tmp_path, body):
+    (tmp_path / "own.py").write_text(session_script(body))
+    result = run("run", *OPTIONS, "--", tmp_path / "own.py")
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("graph-masker: ")]
+    assert len(lines) == 1 and "masked nothing in this process by these options" in lines[0]
+
+
 @pytest.mark.parametrize(
     "ending, code, last",
     [("sys.exit(7)", 7, ""), ("sys.exit('own words')", 1, "own words"), ("raise ValueError(3)", 1, "ValueError: 3")],

@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from tensorflow.python.client import session as session_lib
 from tensorflow.python.framework import ops
-from tensorflow.python.keras.engine import network, training
+from tensorflow.python.keras.engine import training
 from tensorflow.python.ops import gradients_util
 
 from graph_masker import PlanError, PruningSpec, UsageError, auto_mask, mask_graph, masking
@@ -26,15 +26,13 @@ def wrapped():
         ops.Graph.finalize,
         gradients_util._GradientsHelper,
         training.Model.compile,
-        network.Network.save,
-        network.Network.save_weights,
         tf.train.Saver.__init__,
     )
 
 
 def test_all_is_unwrapped():
     with masking(SPEC):
-        loss()  # From the first graph on, what watches savers stays.
+        loss()  # From the first graph on, what watches savers stays, as does what Keras saves by.
     before = wrapped()
     with tf.Graph().as_default(), masking(SPEC):
         loss()
@@ -151,12 +149,24 @@ def test_weights_written_by_ops_that_nothing_waits_for():
 
 def test_a_weight_built_after_training_has_begun():
     with pytest.raises(UsageError, match=r"late/kernel.*after the train op had run"), masking(SPEC):
-        train_op = optimizer().minimize(loss(), tf.train.get_or_create_global_step())
+        late = tf.get_variable("late/kernel", [8, 8])
+        train_op = optimizer().minimize(loss() + tf.reduce_sum(late), tf.train.get_or_create_global_step())
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
             session.run(train_op)
-            tf.layers.dense(tf.ones([2, 8]), 8, name="late")
+            tf.matmul(tf.ones([2, 8]), late)
             session.run(tf.no_op())
+
+
+def test_a_weight_that_nothing_trains_may_be_built_after_training_has_begun():
+    with masking(SPEC) as masker, tf.Session() as session:
+        train_op = optimizer().minimize(loss(), tf.train.get_or_create_global_step())
+        session.run(tf.global_variables_initializer())
+        session.run(train_op)
+        late = tf.layers.dense(tf.ones([2, 8]), 8, name="late", kernel_initializer=tf.ones_initializer())
+        session.run(tf.variables_initializer(tf.global_variables("late")))
+        session.run(train_op)
+        assert (session.run(late) == 8).all() and session.run(masker.masks["late/kernel"]).all()
 
 
 def test_a_graph_that_has_run_before():

@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tensorflow.compat.v2 as tf2
 
 from graph_masker import PruningSpec, UsageError, auto_mask_estimator, masking
 from graph_masker.masker import Masker
@@ -126,13 +127,51 @@ def test_what_keras_saves_is_what_the_model_computes_with(tmp_path, name):
         assert_same_bits(values_of(net, masker.masks), before)  # Training goes on as if nothing had been saved.
     with tf.Graph().as_default(), tf.Session(config=CONFIG):
         if name == "model.h5":
-            custom = {"initializer": value_of("first")}
-            loaded = tf.keras.models.load_model(str(tmp_path / name), custom_objects=custom, compile=False)
+            loaded = _loaded(tmp_path / name)
         else:
             loaded = model()
             loaded.load_weights(str(tmp_path / name))
         assert loaded.predict(X).tobytes() == predicted.tobytes()
         assert np.mean(loaded.get_weights()[0] == 0) == 0.75
+
+
+def test_what_is_saved_once_masking_is_left_is_pruned_too(tmp_path):
+    with masking(SPEC):
+        net = model()
+        fit(net)
+    net.save(str(tmp_path / "model.h5"))
+    with tf.Graph().as_default(), tf.Session(config=CONFIG):
+        loaded = _loaded(tmp_path / "model.h5")
+        assert np.mean(loaded.get_weights()[0] == 0) == 0.75
+
+
+def test_a_model_that_is_loaded_beside_the_trained_one_predicts_the_same(tmp_path):
+    with masking(SPEC):
+        net = model()
+        fit(net)
+        net.save(str(tmp_path / "model.h5"))
+        assert _loaded(tmp_path / "model.h5").predict(X).tobytes() == net.predict(X).tobytes()
+
+
+def _loaded(path):
+    return tf.keras.models.load_model(str(path), custom_objects={"initializer": value_of("first")}, compile=False)
+
+
+SAVES = {"keras": lambda net, path: net.save(path, save_format="tf"), "object": tf2.saved_model.save}
+
+
+@pytest.mark.parametrize("how", list(SAVES))
+def test_a_saved_model_computes_what_the_model_does(tmp_path, how):
+    path = str(tmp_path / "saved")
+    with masking(SPEC):
+        net = model()
+        fit(net)
+        predicted = net.predict(X)
+        SAVES[how](net, path)
+    with tf.Graph().as_default(), tf.Session(config=CONFIG) as session:
+        signature = tf.saved_model.loader.load(session, ["serve"], path).signature_def["serving_default"]
+        (inputs,), (outputs,) = signature.inputs.values(), signature.outputs.values()
+        assert session.run(outputs.name, {inputs.name: X}).tobytes() == predicted.tobytes()
 
 
 def test_weights_folded_for_good(tmp_path):

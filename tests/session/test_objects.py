@@ -103,6 +103,22 @@ def test_a_dense_file_is_restored_in_full_and_masks_start_at_one(make, tmp_path,
     assert "holds no conv/mask" in caplog.text and "they start as in a new run" in caplog.text
 
 
+def test_what_is_restored_before_the_model_is_built_is_restored_in_full(tmp_path):
+    whole, _ = run(by_masking, tf.train.Checkpoint, STEPS)
+    _, path = run(by_masking, tf.train.Checkpoint, STOPS[0], tmp_path)
+    with tf.Graph().as_default(), masking(SPEC):
+        checkpoint = tf.train.Checkpoint()
+        status = checkpoint.restore(path)
+        train, built = build(tf.train.Checkpoint)
+        for name in ("conv", "dense", "trainer", "step"):
+            setattr(checkpoint, name, getattr(built, name))
+        with tf.Session(config=CONFIG) as session:
+            status.assert_consumed().initialize_or_restore(session)
+            for _ in range(STEPS - STOPS[0]):
+                session.run(train)
+            assert_same_bits(_of_training(all_values(session)), _of_training(whole))
+
+
 def test_a_savers_file_is_restored_by_names(tmp_path):
     with tf.Graph().as_default():
         train, checkpoint = by_masking(tf.train.Checkpoint)
