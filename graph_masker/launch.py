@@ -106,7 +106,6 @@ def _mask_all(spec: PruningSpec, summary: Summary) -> Masking:
         return auto_mask(model_fn, spec, on_plan=summary.planned, required=False)
 
     tf_compat.wrap_estimators(masked, summary.made_estimator)
-    os.register_at_fork(after_in_parent=summary.masked_elsewhere)
     masking = Masking(spec, DEFAULT_RULES, summary.planned, required=False, on_checkpoint=summary.used_checkpoint)
     stack = contextlib.ExitStack()
     # No default graph is asked for here: a program that executes eagerly says so before there is one.

@@ -1,5 +1,6 @@
 """What a run of somebody's training program says of its masking: on standard error, and in a file beside its model."""
 
+import contextlib
 import os
 import sys
 from typing import Any, Dict, FrozenSet, List, Set, Tuple
@@ -32,6 +33,9 @@ class Summary:
         self.has_masked = self.is_trained = self.is_elsewhere = False
         self._program = program
         self._process = os.getpid()
+        # By this, children that are forked tell of what they mask.
+        self._told, self._tell = os.pipe()
+        os.set_blocking(self._told, False)
         self._shown: List[MaskPlan] = []
         # By directory; that of a plan in its list is the number in its file's name.
         self._kept: Dict[str, List[MaskPlan]] = {}
@@ -46,6 +50,9 @@ class Summary:
     def planned(self, plan: MaskPlan, mode: str, config: Any) -> None:
         """Called when a graph has been planned, with its mode and the RunConfig, None outside an Estimator."""
         self.has_masked = self.has_masked or bool(plan.sites)
+        if plan.sites and os.getpid() != self._process:
+            with contextlib.suppress(OSError):
+                os.write(self._tell, b"m")
         directory = _directory(config.model_dir) if config is not None and config.model_dir else None
         if directory is not None:
             self._estimators.add(directory)
@@ -89,7 +96,7 @@ class Summary:
         )
 
     def masked_elsewhere(self) -> None:
-        """Called where something may be masked that is not told here: in a child, or by the program's own code."""
+        """Called where the program's own code may mask what is not told here."""
         self.is_elsewhere = True
 
     def finish(self, succeeded: bool) -> None:
@@ -110,6 +117,8 @@ class Summary:
                         f"no {PLAN_FILE} was written, because {self._program} wrote no checkpoint or summary of the "
                         f"graph that trained '{plan.sites[0].variable}'; what Keras saves holds the pruned weights"
                     )
+        with contextlib.suppress(OSError):
+            self.is_elsewhere = bool(os.read(self._told, 1)) or self.is_elsewhere
         # A program that has failed has said why. It may not have come to its model.
         if not succeeded:
             return

@@ -198,7 +198,8 @@ def test_nothing_masked_is_one_line_and_exit_code_2_where_the_program_succeeds(t
 
 # In a child; by the program's own call.
 ELSEWHERE = [
-    "import os; child = os.fork()\nif child == 0:\n    os._exit(0)\nos.waitpid(child, 0)",
+    "import os; child = os.fork()\nif child == 0:\n    " + TRAINING.replace("\n", "\n    ") + "\n    os._exit(0)\n"
+    "os.waitpid(child, 0)",
     "import graph_masker; spec = graph_masker.PruningSpec(target_sparsity=0.5, begin_step=0, end_step=2)\n"
     "tf.estimator.Estimator(graph_masker.auto_mask(lambda features, labels, mode: None, spec), 'never')",
 ]
