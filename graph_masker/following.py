@@ -179,9 +179,9 @@ class Following:
                 "would never be updated; train within the graph, not in function bodies"
             )
         self._is_strict = self._is_strict or bool(hooks)
+        fresh = [weight for weight in weights if weight.op.name not in self._updated] if self._hooks else []
         # What nothing trains, such as a model that is loaded to predict, needs no update.
-        trained = written_by_training(weights, self.masker.gradient_ops)
-        late = sorted(trained - self._updated) if self._hooks else []
+        late = sorted(written_by_training(fresh, self.masker.gradient_ops))
         if late:
             raise UsageError(
                 f"{late[0]}: this weight was built after the train op had run, whose mask update does not know it; "

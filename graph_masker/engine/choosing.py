@@ -65,11 +65,9 @@ def choosing(choice: Choice) -> tf_compat.Function:
             averages = scores / count if choice.averages else scores
             mask, threshold = _smoothed(choice, averages, threshold, previous)
         mask = tf.cast(mask, choice.dtype)
-        if isinstance(choice.structure, selection.Elements) and previous is None:
-            # Known, so that the whole mask need not be read again.
-            kept = units
-        else:
-            kept = ones_in(mask, choice.is_long)
+        # Known of entries, so that the whole mask need not be read again.
+        is_known = isinstance(choice.structure, selection.Elements) and previous is None
+        kept = units if is_known else ones_in(mask, choice.is_long)
         return mask, tf.cast(threshold, choice.dtype), kept
 
     return tf_compat.as_function(graph_masker_select, choice.inputs)

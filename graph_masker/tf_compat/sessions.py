@@ -16,8 +16,6 @@ from tensorflow.python.keras.engine import network, training
 
 _WATCHER, _MARK = "_graph_masker_runs", "_graph_masker_watched"
 
-_MARK = "_graph_masker_saving"
-
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
