@@ -108,8 +108,10 @@ class Summary:
             return
         self._keep_awaited()
         summaries = [path for path in self._writers if not any(_is_within(path, other) for other in self._estimators)]
-        for plan in self._shown:
-            if plan.sites and not any(_weights(plan) <= _weights(kept) for kept in self._all_kept()):
+        for number, plan in enumerate(self._shown):
+            # A graph that has grown has shown a plan each time: the last one holds the others.
+            later = self._shown[number + 1 :]
+            if plan.sites and not any(_weights(plan) <= _weights(other) for other in (*self._all_kept(), *later)):
                 if summaries:
                     self._keep(plan, summaries[0])
                 elif succeeded:

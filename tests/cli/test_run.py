@@ -148,6 +148,15 @@ def test_keras(tmp_path):
     assert sorted(os.listdir(str(tmp_path))) == ["model.h5", "model.h5.predicted.npy"]
 
 
+def test_a_model_that_grows_is_told_once_that_it_has_no_plan(tmp_path):
+    script = tmp_path / "grows.py"
+    late = "late = tf.layers.dense(tf.ones([1, 8]), 4)\nsession.run(tf.global_variables_initializer())\nsession.run(late)"
+    script.write_text(session_script(TRAINING + late))
+    result = run("run", *OPTIONS, "--", str(script))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(f"no {PLAN_FILE} was written") == 1, result.stderr
+
+
 def test_two_models_and_one_with_nothing_to_mask(tmp_path):
     """In directories of their own, and in one."""
     program = os.path.join(PROGRAMS, "two_models.py")

@@ -1,6 +1,7 @@
 """Keras models in graph mode: fitted inside masking() or after it, saved, loaded, resumed, made an Estimator."""
 
 import contextlib
+import logging
 
 import numpy as np
 import pytest
@@ -107,6 +108,22 @@ def test_predicted_before_masking_is_an_error_that_names_the_remedy():
     net.predict(X)
     with pytest.raises(UsageError, match=r"dense.*can have run already.*before the model is built"), masking(SPEC):
         fit(net)
+
+
+def test_fitted_twice_the_first_time_with_a_frozen_layer(caplog):
+    """Each fit has a train op of its own, and neither is told that it misses what the other one writes."""
+    caplog.set_level(logging.WARNING, logger="tensorflow")
+    with masking(SPEC) as masker:
+        net = model()
+        net.layers[0].trainable = False
+        net.compile(tf.keras.optimizers.Adam(0.05), "mse")
+        fit(net)
+        net.layers[0].trainable = True
+        net.compile(tf.keras.optimizers.Adam(0.05), "mse")
+        fit(net)
+        masks = tf.keras.backend.get_session().run(list(masker.masks.values()))
+    assert [np.mean(mask) for mask in masks] == [0.25, 0.25]
+    assert not [record for record in caplog.records if "graph_masker" in record.getMessage()]
 
 
 def test_a_shifted_schedule_is_seen(expected):
