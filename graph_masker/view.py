@@ -218,6 +218,8 @@ class GraphView:
 
 # Makes named tuples without the call of a Python function that their class would be: a graph has tens of thousands.
 _new: Callable[..., Any] = tuple.__new__
+# Inputs of an op that are better looked up: a saver's op reads all variables.
+_MANY = 32
 
 
 class Flow:
@@ -237,6 +239,8 @@ class Flow:
         self.readers: Dict[OpName, List[OpName]] = {}
         # By op, as they were when asked for: one for each of its readers.
         self._edges: Dict[OpName, List[Edge]] = {}
+        # By op with many inputs, those that each other op gives it.
+        self._sources: Dict[OpName, Dict[OpName, List[Tuple[int, TensorRef]]]] = {}
         self.by_type: Dict[str, List[OpName]] = {}
         self.extend(ops)
 
@@ -262,6 +266,7 @@ class Flow:
             self.readers[source] = [reader for reader in self.readers[source] if reader != name]
             self._edges.pop(source, None)
         self.nodes[name] = node._replace(inputs=inputs)
+        self._sources.pop(name, None)
         for source, _ in inputs:
             self.readers.setdefault(source, []).append(name)
             self._edges.pop(source, None)
@@ -275,10 +280,20 @@ class Flow:
             known = self._edges[op] = [
                 _new(Edge, (tensor, name, port))
                 for name in dict.fromkeys(names)
-                for port, tensor in enumerate(self.nodes[name].inputs)
-                if tensor[0] == op
+                for port, tensor in self._inputs_from(name, op)
             ]
         return known
+
+    def _inputs_from(self, name: OpName, source: OpName) -> Iterable[Tuple[int, TensorRef]]:
+        inputs = self.nodes[name].inputs
+        if len(inputs) < _MANY:
+            return [(port, tensor) for port, tensor in enumerate(inputs) if tensor[0] == source]
+        found = self._sources.get(name)
+        if found is None:
+            found = self._sources[name] = {}
+            for port, tensor in enumerate(inputs):
+                found.setdefault(tensor[0], []).append((port, tensor))
+        return found.get(source, ())
 
 
 def build_view(

@@ -25,11 +25,11 @@ class Changes:
         seen: called with each key of `products` and the values of its mask, or of a part of both; in any thread.
         replacements: function by key: it gets the key's values and returns new ones of the same dtype and shape; in any
             thread, and again for each part where the source holds parts.
-        additions: new tensors by key.
+        additions: returns new tensors by key; asked once all that the source has is written.
     """
 
     dropped: AbstractSet[str] = frozenset()
     products: Mapping[str, str] = field(default_factory=dict)
     seen: Callable[[str, np.ndarray], None] = lambda key, mask: None
     replacements: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
-    additions: Mapping[str, Addition] = field(default_factory=dict)
+    additions: Callable[[], Mapping[str, Addition]] = dict

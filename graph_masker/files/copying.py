@@ -1,4 +1,4 @@
-"""Streams a checkpoint into another: tensors copied, multiplied, replaced, added or dropped; then checks what it wrote.
+"""Streams a checkpoint into another: tensors copied, multiplied, replaced, added or dropped; and checks what it wrote.
 
 What stays as it is goes from file to file as bytes, in its order and its shard. What changes is computed and saved by
 TensorFlow, a batch at a time, in graphs of ours: nothing of the model's is run. That gives checksums; the bytes then go
@@ -24,6 +24,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -32,22 +33,22 @@ from typing import (
     Union,
 )
 
-import numpy as np
-
 from graph_masker.errors import SourceError, VerificationError
-from graph_masker.files import checksums, writing
+from graph_masker.files import writing
 from graph_masker.files.bundle import Tensor, data_path, index_of, read_index, write_index
 from graph_masker.files.changes import Addition, Changes
 from graph_masker.files.computing import Computer
+from graph_masker.files.filling import fill
+from graph_masker.files.rereading import reread
 from graph_masker.files.source import CheckpointReader, bytes_of, damaged
-from graph_masker.tf_compat.bundles import BundleEntryProto, BundleHeaderProto
+from graph_masker.tf_compat.bundles import BundleHeaderProto
 
 # Of what is computed at once: each needs its mask, too.
 _BATCH_BYTES = 16 * 2**20
 # Batches that are computed at a time.
 _THREADS = 2
-# Between two calls of `progress`.
-_STRIDE = 64 * 2**20
+# Between two calls of `progress`, and between two flushes.
+_STRIDE, _FLUSHED = 64 * 2**20, 256 * 2**20
 
 # Batches after which freed memory is given back, which makes the next allocations slower.
 _TRIM = 8
@@ -74,13 +75,10 @@ def copy_checkpoint(
         OSError: the files cannot be written; `publishing` makes it a `DestinationError`.
         VerificationError: they do not read back as they should.
     """
-    copy = _Copy(reader, changes, prefix, progress)
-    # What is written is flushed to the disk while more is written, and while it is read again.
     with ThreadPoolExecutor(1) as background:
-        flushes = copy.write(background)
+        copy = _Copy(reader, changes, prefix, background, progress)
+        copy.write()
         copy.check()
-        for flush in flushes:
-            flush.result()
 
 
 class _Run(NamedTuple):
@@ -103,26 +101,25 @@ class _Value(NamedTuple):
     size: int
 
 
-class _Fill(NamedTuple):
-    """A tensor that the source does not have."""
-
-    name: str
-    addition: Addition
-
-    @property
-    def size(self) -> int:
-        return bytes_of(self.addition.shape, self.addition.dtype)
-
-
-_Segment = Union[_Run, _Value, _Fill]
+_Segment = Union[_Run, _Value]
 _Result = TypeVar("_Result")
 
 
 class _Copy:
     """One copy of a checkpoint."""
 
-    def __init__(self, reader: CheckpointReader, changes: Changes, prefix: str, progress: Optional[Progress]) -> None:
+    def __init__(
+        self,
+        reader: CheckpointReader,
+        changes: Changes,
+        prefix: str,
+        background: ThreadPoolExecutor,
+        progress: Optional[Progress],
+    ) -> None:
         self._reader, self._changes, self._prefix, self._progress = reader, changes, prefix, progress
+        # What is written is flushed to the disk while it is read again, and while more is written.
+        self._background, self._unflushed = background, 0
+        self._flushes: List[Future[None]] = []
         # Of the source; None for a checkpoint of the first format.
         self._index = read_index(reader.prefix)
         self._header = _header() if self._index is None else self._index.header
@@ -130,18 +127,23 @@ class _Copy:
         self._kept = set(reader.names()) - changes.dropped
         self._shards = self._planned()
         self._entries: Dict[bytes, Any] = {}
+        self._added: Mapping[str, Addition] = {}
+        # Keys of what did not read back, and of what is not read yet.
+        self._damaged: List[bytes] = []
+        self._others: List[bytes] = []
         self._pieces, self._batches_done, self._large = itertools.count(), itertools.count(1), threading.Lock()
         self._done, self._total = 0, 2 * sum(segment.size for shard in self._shards for segment in shard)
 
-    def write(self, background: ThreadPoolExecutor) -> "List[Future[None]]":
-        """Writes all files; returns the flushes of the shards, which are under way."""
-        flushes = []
+    def write(self) -> None:
+        """Writes all files, and rereads each shard; what TensorFlow alone can read is left to `check`."""
         for shard, segments in enumerate(self._shards):
-            path = data_path(self._prefix, shard, len(self._shards))
-            with open(path, "wb", buffering=0) as out:
-                for batch, piece in _ahead(self._computed, _batches(segments)):
-                    self._append(batch, piece, shard, out)
-            flushes.append(background.submit(writing.sync, path))
+            with open(data_path(self._prefix, shard, len(self._shards)), "wb", buffering=0) as out:
+                with self._rereading(out):
+                    for batch, piece in _ahead(self._computed, _batches(segments)):
+                        self._append(batch, piece, shard, out)
+                if shard == len(self._shards) - 1:
+                    with self._rereading(out):
+                        self._write_new(shard, out)
         self._computer.close()
         if self._index is not None:
             # Those of tensors in parts have no bytes: they say which parts there are.
@@ -153,10 +155,37 @@ class _Copy:
         header.CopyFrom(self._header)
         header.num_shards = len(self._shards)
         write_index(self._prefix, index_of(header, self._entries))
-        return flushes
+
+    @contextlib.contextmanager
+    def _rereading(self, out: IO[bytes]) -> Iterator[None]:
+        """Flushes and rereads what is appended to a shard inside."""
+        before = len(self._entries)
+        yield
+        self._flush(out)
+        fresh = dict(itertools.islice(self._entries.items(), before, None))
+        damaged, others = reread(out.name, fresh, self._advance)
+        self._damaged += damaged
+        self._others += others
+
+    def _wrote(self, count: int, out: IO[bytes]) -> None:
+        self._unflushed += count
+        if self._unflushed >= _FLUSHED:
+            self._flush(out)
+        self._advance(count)
+
+    def _flush(self, out: IO[bytes]) -> None:
+        self._flushes.append(self._background.submit(writing.sync, out.name))
+        self._unflushed = 0
+
+    def _write_new(self, shard: int, out: IO[bytes]) -> None:
+        """Appends what the source does not have."""
+        self._added = self._changes.additions()
+        self._total += 2 * sum(bytes_of(new.shape, new.dtype) for new in self._added.values())
+        for name, entry in fill(self._added, out, lambda count: self._wrote(count, out)).items():
+            self._add(name.encode(), entry, shard, entry.offset)
 
     def check(self) -> None:
-        """Rereads what was written: the index as it was written, and bytes of the checksums in it."""
+        """Rereads the index, and what TensorFlow alone can read; waits for the flushes."""
         name = os.path.basename(self._prefix)
         try:
             written = CheckpointReader(self._prefix)
@@ -165,36 +194,31 @@ class _Copy:
             raise VerificationError(
                 f"{name}: does not read back as it was written ({error}); is the disk sound?"
             ) from error
-        added = self._changes.additions
         expected = {key: (self._reader.shape(key), self._reader.dtype(key)) for key in self._kept}
-        expected.update({key: (tuple(new.shape), new.dtype) for key, new in added.items()})
+        expected.update({key: (tuple(new.shape), new.dtype) for key, new in self._added.items()})
         if {key: (written.shape(key), written.dtype(key)) for key in written.names()} != expected:
             raise VerificationError(f"{name}: expected {len(expected)} tensors, found others ({len(written.names())})")
         if found is None or found.entries != self._entries:
             raise VerificationError(f"{name}.index: does not read back as it was written; is the disk sound?")
-        segments = [_Value(found.tensors[key], entry.size) for key, entry in found.stored()]
-        for batch in _batches(segments):
-            tensors = [segment.tensor for segment in batch if isinstance(segment, _Value)]
+        for key in self._damaged:
+            raise self._blamed(found.tensors[key])
+        for key in self._others:
             try:
-                written.check(tensors)
-            except SourceError:
-                self._blame(written, tensors)
-                raise
-            self._trim()
-            self._advance(sum(segment.size for segment in batch))
-
-    def _blame(self, written: CheckpointReader, tensors: Sequence[Tensor]) -> None:
-        """Finds out which tensor does not read back, and whether it is the source that is damaged."""
-        for tensor in tensors:
-            try:
-                written.check([tensor])
+                written.check([found.tensors[key]])
             except SourceError as error:
-                if tensor.name not in self._changes.additions:
-                    self._reader.check([tensor])
-                raise VerificationError(
-                    f"{os.path.basename(self._prefix)}: '{tensor.name}' does not read back as it was written; "
-                    "is the disk sound?"
-                ) from error
+                raise self._blamed(found.tensors[key]) from error
+            self._trim()
+        for flush in self._flushes:
+            flush.result()
+
+    def _blamed(self, tensor: Tensor) -> VerificationError:
+        """Returns the error for a tensor that does not read back; raises one of its own if the source is damaged."""
+        if tensor.name not in self._added:
+            self._reader.check([tensor])
+        return VerificationError(
+            f"{os.path.basename(self._prefix)}: '{tensor.name}' does not read back as it was written; "
+            "is the disk sound?"
+        )
 
     def _planned(self) -> List[List[_Segment]]:
         """Returns what each shard of the new checkpoint consists of, in order."""
@@ -215,9 +239,7 @@ class _Copy:
                     segments.append(_Value(tensor, entry.size))
                 else:
                     _extend(segments, key, entry)
-        planned = [shards[shard] for shard in sorted(shards)] or [[]]
-        planned[-1] += [_Fill(name, new) for name, new in self._changes.additions.items()]
-        return planned
+        return [shards[shard] for shard in sorted(shards)] or [[]]
 
     def _append(self, batch: Sequence[_Segment], piece: Optional[str], shard: int, out: IO[bytes]) -> None:
         """Appends segments to a shard, those that are computed from a piece."""
@@ -231,8 +253,6 @@ class _Copy:
                 for key in segment.keys:
                     entry = self._index.entries[key]
                     self._add(key, entry, shard, position + entry.offset - segment.start)
-            elif isinstance(segment, _Fill):
-                self._add(segment.name.encode(), self._filled(segment, out), shard, position)
             else:
                 assert piece is not None
                 key, entry = computed[segment.tensor]
@@ -242,25 +262,6 @@ class _Copy:
         if piece is not None:
             os.unlink(piece + ".index")
             os.unlink(data_path(piece, 0, 1))
-
-    def _filled(self, segment: _Fill, out: IO[bytes]) -> Any:
-        """Appends a tensor that is the same value over and over; returns its entry."""
-        new = segment.addition
-        # By way of float64: numpy fills no array of bfloat16.
-        value = np.array([new.fill]).astype(new.dtype.as_numpy_dtype).tobytes()
-        buffer, left = memoryview(value * max(1, _BUFFER // len(value))), segment.size
-        while left:
-            # A disk that fills up takes less than it is given.
-            done = out.write(buffer[: min(left, len(buffer))])
-            left -= done
-            self._advance(done)
-        crc = checksums.masked(checksums.crc32c_of_repeated(value, segment.size // len(value)))
-        entry = BundleEntryProto(dtype=new.dtype.as_datatype_enum, size=segment.size, crc32c=crc)
-        # A shape without axes is there, too.
-        entry.shape.SetInParent()
-        for size in new.shape:
-            entry.shape.dim.add(size=size)
-        return entry
 
     def _entries_of(self, piece: str) -> Dict[Tensor, Tuple[bytes, Any]]:
         index = read_index(piece)
@@ -286,7 +287,7 @@ class _Copy:
             if done == 0:
                 raise damaged(self._reader.prefix, EOFError(f"{source.name} ends too early"))
             start += done
-            self._advance(done)
+            self._wrote(done, out)
 
     def _computed(self, batch: Sequence[_Segment]) -> Optional[str]:
         """Saves the values of a batch as a small checkpoint of their own; returns its prefix."""

@@ -192,7 +192,7 @@ class CheckpointReader:
         with _trouble(self.prefix):
             for name, part in tensors:
                 # This takes no graph, but the way through numpy, which does not know every type.
-                if not part and _is_plain(self._types[name]):
+                if not part and is_plain(self._types[name]):
                     self._reader.get_tensor(name)
                 else:
                     others.append((name, part))
@@ -215,7 +215,7 @@ def is_readable(prefix: str) -> bool:
     return True
 
 
-def _is_plain(dtype: tf.DType) -> bool:
+def is_plain(dtype: tf.DType) -> bool:
     """Tells whether each entry of a type is a number of so many bytes, for TensorFlow as for numpy."""
     return bool(dtype.is_floating or dtype.is_complex or (dtype.is_integer and not dtype.is_quantized) or dtype.is_bool)
 

@@ -9,7 +9,9 @@ import itertools
 import struct
 from typing import Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from graph_masker.files.checksums import crc32c, masked
+import google_crc32c
+
+from graph_masker.files.checksums import masked
 
 Item = Tuple[bytes, bytes]
 
@@ -85,7 +87,7 @@ def _append(content: bytearray, items: Sequence[Item]) -> bytes:
     content += struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
     size = len(content) - start
     content += _UNCOMPRESSED
-    content += struct.pack("<I", masked(crc32c(content[start:])))
+    content += struct.pack("<I", masked(google_crc32c.value(bytes(content[start:]))))
     return _varint(start) + _varint(size)
 
 

@@ -7,7 +7,7 @@ otherwise on its way out (versions, defaults of attributes, what it does not exp
 """
 
 from dataclasses import dataclass
-from typing import Any, FrozenSet, Iterable, List, Sequence, Set, Tuple
+from typing import Any, Callable, FrozenSet, Iterable, List, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -24,6 +24,7 @@ from graph_masker.saving.wanted import state_of
 from graph_masker.spec import PruningSpec
 from graph_masker.tf_compat import SavedVariable
 from graph_masker.trainers import Hook, hooks_of, trains
+from graph_masker.view import GraphView
 from rewriters import Rule
 
 
@@ -32,14 +33,14 @@ class MaskedMetaGraph:
     """A MetaGraph that was masked.
 
     Attributes:
-        definition: the MetaGraphDef.
+        definition: makes the MetaGraphDef; once.
         plan: what was masked.
         state: the variables that pruning needs, with the value that each starts from.
         train_ops: the ops of the model that run the mask update; none where the graph does not train.
         apart: ops that train weights and that the update does not wait for.
     """
 
-    definition: Any
+    definition: Callable[[], Any]
     plan: MaskPlan
     state: Tuple[Tuple[SavedVariable, int], ...]
     train_ops: Tuple[str, ...]
@@ -47,12 +48,13 @@ class MaskedMetaGraph:
 
 
 def mask_meta_graph(
-    meta_graph: Any, graph: Any, path: str, spec: PruningSpec, rules: Sequence[Rule]
+    meta_graph: Any, view: GraphView, graph: Any, path: str, spec: PruningSpec, rules: Sequence[Rule]
 ) -> MaskedMetaGraph:
     """Masks the graph of a MetaGraph, and makes its train op and its savers know the masks. Runs nothing of it.
 
     Args:
         meta_graph: a MetaGraphDef; it stays as it is.
+        view: of it.
         graph: what `imported` made of it; it is masked.
         path: of its file, for messages.
         spec: what to mask, and when.
@@ -69,15 +71,19 @@ def mask_meta_graph(
     plan = masker.mask(losses=losses, strict=True)
     hooks = _attach(masker, path)
     initialize_with_weights(masker)
-    definition = _spliced(meta_graph, graph, before)
-    extend_savers(definition, tf_compat.view_of_meta_graph(definition), state_of(masker), path)
+    savers = state_of(masker)
+
+    def definition() -> Any:
+        result = _spliced(meta_graph, graph, before)
+        extend_savers(result, view, savers, path)
+        return result
+
     masks = {variable.op.name for variable in masker.masks.values()}
     state = []
     for variable in masker.state_variables:
         name = variable.op.name
         value = 1 if name in masks else NEVER if name == LAST_UPDATE_STEP else 0
         state.append((tf_compat.saved_variable(variable), value))
-    # The ops themselves would keep the imported graph in memory.
     apart = frozenset(name for hook in hooks for name in hook.apart)
     return MaskedMetaGraph(definition, plan, tuple(state), tuple(hook.op.name for hook in hooks), apart)
 

@@ -40,7 +40,7 @@ def extend_savers(meta_graph: Any, view: GraphView, state: State, path: str) -> 
 
     Args:
         meta_graph: the MetaGraph, with the masks in its graph.
-        view: of it.
+        view: of it as it was without them.
         state: what savers are to take in.
         path: of the file, for messages.
 

@@ -1,6 +1,6 @@
 """rewrite_checkpoint: a dense checkpoint with its training graph becomes a masked one, without the model's code."""
 
-import gc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -86,28 +86,40 @@ def rewrite_checkpoint(
         raise SourceError(f"{src}: expected a checkpoint with data, found only a .meta file")
     destination = check_checkpoint_destination(source, dst, overwrite)
     reader = open_complete(source.prefix)
-    masked = _masked(reader, _meta_path(source, meta), spec, rules)
-    # TensorFlow's graphs are full of cycles; a large one takes more memory than what is read at a time.
-    gc.collect()
-    added = _added(reader, masked)
-    with destination.publishing() as prefix:
-        copy_checkpoint(reader, Changes(additions=added), prefix, progress)
-        _write_graph(prefix + ".meta", masked, rules)
+    path = _meta_path(source, meta)
+    # TensorFlow and Python work on the graph while the system copies: both take long, and need little of each other.
+    with destination.publishing() as prefix, ThreadPoolExecutor(1) as pool:
+        masking = pool.submit(_masked, reader, path, spec, rules)
+        writing_graph = pool.submit(lambda: _write_graph(prefix + ".meta", masking.result()[0], rules))
+
+        def advance(done: int, total: int) -> None:
+            if masking.done():
+                masking.result()  # What cannot be masked need not be copied.
+            if progress is not None:
+                progress(done, total)
+
+        copy_checkpoint(reader, Changes(additions=lambda: masking.result()[1]), prefix, advance)
+        writing_graph.result()
+    masked, added = masking.result()
     return RewriteResult(
         destination.prefix, masked.plan, tuple(sorted(added)), masked.train_ops, tuple(sorted(masked.apart))
     )
 
 
-def _masked(reader: CheckpointReader, path: str, spec: PruningSpec, rules: Sequence[Rule]) -> MaskedMetaGraph:
-    """Reads and masks the graph, and finds its weights in the checkpoint."""
+# What TensorFlow makes of a graph is one large cycle, which is garbage when all of it is.
+@tf_compat.paused_collector()
+def _masked(
+    reader: CheckpointReader, path: str, spec: PruningSpec, rules: Sequence[Rule]
+) -> Tuple[MaskedMetaGraph, Dict[str, Addition]]:
+    """Reads and masks the graph, and finds its weights in the checkpoint; returns what that is to hold besides."""
     meta_graph = read_meta_graph(path)
     # Importing checks that the graph is whole, on which all that looks at it relies.
     graph = imported(meta_graph, path)
     view = tf_compat.view_of_meta_graph(meta_graph)
-    _check_dense(reader, path, view, plan_view(view, spec, rules))
-    masked = mask_meta_graph(meta_graph, graph, path, spec, rules)
+    _check_dense(reader, path, view, spec, rules)
+    masked = mask_meta_graph(meta_graph, view, graph, path, spec, rules)
     _check_weights(reader, path, masked.plan, weight_keys(meta_graph, view, path))
-    return masked
+    return masked, _added(reader, masked)
 
 
 def _meta_path(source: Source, meta: Optional[str]) -> str:
@@ -121,10 +133,13 @@ def _meta_path(source: Source, meta: Optional[str]) -> str:
     return path
 
 
-def _check_dense(reader: CheckpointReader, meta_path: str, view: GraphView, plan: MaskPlan) -> None:
+def _check_dense(
+    reader: CheckpointReader, meta_path: str, view: GraphView, spec: PruningSpec, rules: Sequence[Rule]
+) -> None:
     """Refuses what is masked already, or has an update of masks that another one would get in the way of."""
-    masked = [site for site in plan.sites if site.masked]
-    if masked and len(masked) == len(plan.sites):
+    sites = plan_view(view, spec, rules).sites if view.masks else ()
+    masked = [site for site in sites if site.masked]
+    if masked and len(masked) == len(sites):
         raise SourceError(
             f"{meta_path}: expected a dense model, found masks on all {len(masked)} weights that the spec asks for; it "
             "is masked already: train it as it is, or fold it first"
@@ -198,10 +213,12 @@ def _added(reader: CheckpointReader, masked: MaskedMetaGraph) -> Dict[str, Addit
     return found
 
 
+@tf_compat.paused_collector()
 def _write_graph(path: str, masked: MaskedMetaGraph, rules: Sequence[Rule]) -> None:
-    """Writes the graph, rereads it, and finds in it every weight that was masked, with its mask."""
-    writing.write_checked(path, masked.definition.SerializeToString(deterministic=True))
-    view = tf_compat.view_of_meta_graph(read_meta_graph(path))
+    """Finds in the graph every weight that was masked, with its mask, and writes it."""
+    definition = masked.definition()
+    writing.write_checked(path, definition.SerializeToString(deterministic=True))
+    view = tf_compat.view_of_meta_graph(definition)
     plan = plan_view(view, masked.plan.spec, rules)
     found = {(site.variable, site.mask) for site in plan.sites if site.masked}
     for site in masked.plan.sites:

@@ -150,8 +150,8 @@ def test_keras(tmp_path):
 
 def test_a_model_that_grows_is_told_once_that_it_has_no_plan(tmp_path):
     script = tmp_path / "grows.py"
-    late = "late = tf.layers.dense(tf.ones([1, 8]), 4)\nsession.run(tf.global_variables_initializer())\nsession.run(late)"
-    script.write_text(session_script(TRAINING + late))
+    late = "late = tf.layers.dense(tf.ones([1, 8]), 4)\nsession.run(tf.global_variables_initializer())\n"
+    script.write_text(session_script(TRAINING + late + "session.run(late)"))
     result = run("run", *OPTIONS, "--", str(script))
     assert result.returncode == 0, result.stderr
     assert result.stderr.count(f"no {PLAN_FILE} was written") == 1, result.stderr
