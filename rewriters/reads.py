@@ -21,6 +21,8 @@ _CONTROL_FLOW = (
     ReadRule("RefEnter", control_flow=True, adjoint="Exit"),
     ReadRule("Switch", control_flow=True, all_outputs=True, adjoint="Merge"),
     ReadRule("RefSwitch", control_flow=True, all_outputs=True, adjoint="Merge"),
+    # Where a cond ends: quantization that starts late. What a loop's Merge hands on depends on data.
+    ReadRule("Merge", value_inputs=(), joins=True),
 )
 
 _SHAPES = (

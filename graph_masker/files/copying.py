@@ -51,7 +51,7 @@ _THREADS = 2
 _STRIDE, _FLUSHED = 64 * 2**20, 256 * 2**20
 
 # Batches after which freed memory is given back, which makes the next allocations slower.
-_TRIM = 8
+_TRIM = 4
 # Bytes that are written at a time, and that are copied through this process where the kernel cannot.
 _BUFFER = 2**20
 

@@ -28,7 +28,7 @@ def fill(additions: Mapping[str, Addition], out: IO[bytes], advance: Callable[[i
         OSError: they cannot be written.
     """
     entries: Dict[str, Any] = {}
-    buffers: Dict[Tuple[Any, float], bytes] = {}
+    buffers: Dict[Tuple[Any, float], np.ndarray] = {}
     position, waiting, size = out.tell(), [], 0
     for name, new in additions.items():
         kind = (new.dtype, new.fill)
@@ -49,13 +49,13 @@ def fill(additions: Mapping[str, Addition], out: IO[bytes], advance: Callable[[i
     return entries
 
 
-def _repeated(new: Addition) -> bytes:
+def _repeated(new: Addition) -> np.ndarray:
     # By way of float64: numpy fills no array of bfloat16.
-    value: bytes = np.array([new.fill]).astype(new.dtype.as_numpy_dtype).tobytes()
-    return value * (_BUFFER // len(value))
+    value = np.array([new.fill]).astype(new.dtype.as_numpy_dtype).tobytes()
+    return np.frombuffer(value * (_BUFFER // len(value)), np.uint8)
 
 
-def _write(pieces: List[bytes], out: IO[bytes], advance: Callable[[int], None]) -> None:
+def _write(pieces: List[np.ndarray], out: IO[bytes], advance: Callable[[int], None]) -> None:
     while pieces:
         # A disk that fills up takes less than it is given.
         done = os.writev(out.fileno(), pieces)

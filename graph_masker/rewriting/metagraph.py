@@ -53,7 +53,7 @@ def mask_meta_graph(
     """Masks the graph of a MetaGraph, and makes its train op and its savers know the masks. Runs nothing of it.
 
     Args:
-        meta_graph: a MetaGraphDef; it stays as it is.
+        meta_graph: a MetaGraphDef; `definition` makes it the masked one.
         view: of it.
         graph: what `imported` made of it; it is masked.
         path: of its file, for messages.
@@ -74,9 +74,9 @@ def mask_meta_graph(
     savers = state_of(masker)
 
     def definition() -> Any:
-        result = _spliced(meta_graph, graph, before)
-        extend_savers(result, view, savers, path)
-        return result
+        _splice(meta_graph, graph, before)
+        extend_savers(meta_graph, view, savers, path)
+        return meta_graph
 
     masks = {variable.op.name for variable in masker.masks.values()}
     state = []
@@ -128,10 +128,8 @@ def _gradient_ops(plan: MaskPlan) -> FrozenSet[str]:
     return frozenset(found)
 
 
-def _spliced(original: Any, graph: Any, before: Any) -> Any:
-    """Returns a MetaGraph with what masking has changed in a graph since its collections were exported."""
-    result = tf.MetaGraphDef()
-    result.CopyFrom(original)
+def _splice(result: Any, graph: Any, before: Any) -> None:
+    """Puts into a MetaGraph what masking has changed in a graph since its collections were exported."""
     masked = graph.as_graph_def()
     own = {node.name: node for node in result.graph_def.node}
     for node in masked.node:
@@ -150,7 +148,6 @@ def _spliced(original: Any, graph: Any, before: Any) -> Any:
             result.graph_def.library.function.add().CopyFrom(function)
     _splice_collections(result, before, tf_compat.exported_collections(graph))
     _list_ops(result)
-    return result
 
 
 def _inputs(node: Any) -> Tuple[List[str], Set[str]]:

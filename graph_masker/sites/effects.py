@@ -51,6 +51,13 @@ def ignores_value(op_type: str) -> bool:
     return is_write(op_type) or op_type in _REPORTS | _SHAPE_ONLY or op_type.endswith(("Summary", "SummaryV2"))
 
 
+def ends_cond(view: GraphView, merge: OpName) -> bool:
+    """Tells whether a Merge is a cond's, and not that with which a loop begins."""
+    sources = {view.nodes[tensor.op].op_type for tensor in view.nodes[merge].inputs}
+    # Before a loop is complete, both inputs of its Merge are Enters.
+    return not sources & {"Enter", "RefEnter", "NextIteration"}
+
+
 class Kinds:
     """Memo of what each op's outputs are computed from: constants, variables alone, or data."""
 
@@ -106,7 +113,7 @@ class Kinds:
             return Kind.CONSTANT
         if node.op_type in _SHAPE_ONLY and any(self._view.is_variable(t.op) for t in node.inputs):
             return Kind.CONSTANT
-        is_source = not node.inputs or node.op_type == "Merge"
+        is_source = not node.inputs or (node.op_type == "Merge" and not ends_cond(self._view, op))
         if is_source or node.op_type in _RANDOM or node.op_type.startswith("Random"):
             return Kind.DATA
         return None
@@ -168,9 +175,7 @@ class Effects:
         """
         op_type = self._view.nodes[edge.op].op_type
         if op_type == "Merge":
-            sources = {self._view.nodes[tensor.op].op_type for tensor in self._view.nodes[edge.op].inputs}
-            # Before a loop is complete, both inputs of its Merge are Enters.
-            return not sources & {"Enter", "RefEnter", "NextIteration"}
+            return ends_cond(self._view, edge.op)
         return edge.port == 0 and op_type in ("Switch", "RefSwitch", "Enter", "Identity")
 
     def _of_op(self, op: OpName) -> FrozenSet[Effect]:
