@@ -127,7 +127,7 @@ class _Copy:
         self._kept = set(reader.names()) - changes.dropped
         self._shards = self._planned()
         self._entries: Dict[bytes, Any] = {}
-        self._added: Mapping[str, Addition] = {}
+        self._added: Dict[str, Addition] = {}
         # Keys of what did not read back, and of what is not read yet.
         self._damaged: List[bytes] = []
         self._others: List[bytes] = []
@@ -142,8 +142,9 @@ class _Copy:
                     for batch, piece in _ahead(self._computed, _batches(segments)):
                         self._append(batch, piece, shard, out)
                 if shard == len(self._shards) - 1:
-                    with self._rereading(out):
-                        self._write_new(shard, out)
+                    for additions in self._changes.additions:
+                        with self._rereading(out):
+                            self._write_new(additions(), shard, out)
         self._computer.close()
         if self._index is not None:
             # Those of tensors in parts have no bytes: they say which parts there are.
@@ -177,11 +178,12 @@ class _Copy:
         self._flushes.append(self._background.submit(writing.sync, out.name))
         self._unflushed = 0
 
-    def _write_new(self, shard: int, out: IO[bytes]) -> None:
+    def _write_new(self, additions: Mapping[str, Addition], shard: int, out: IO[bytes]) -> None:
         """Appends what the source does not have."""
-        self._added = self._changes.additions()
-        self._total += 2 * sum(bytes_of(new.shape, new.dtype) for new in self._added.values())
-        for name, entry in fill(self._added, out, lambda count: self._wrote(count, out)).items():
+        fresh = {name: new for name, new in additions.items() if name not in self._added}
+        self._added.update(fresh)
+        self._total += 2 * sum(bytes_of(new.shape, new.dtype) for new in fresh.values())
+        for name, entry in fill(fresh, out, lambda count: self._wrote(count, out)).items():
             self._add(name.encode(), entry, shard, entry.offset)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""mask_meta_graph: the training graph in a file, masked, with nothing else in it changed.
+"""MaskedMetaGraph: the training graph in a file, masked, with nothing else in it changed.
 
 It is imported into a graph, which is masked as one whose gradients exist, and no session ever runs it. What comes
 out is the file's own protocol buffer: nodes, collections and functions that masking has added are appended to it, and
@@ -6,8 +6,7 @@ an original node or collection that masking has touched is changed in that alone
 otherwise on its way out (versions, defaults of attributes, what it does not export) stays as it was.
 """
 
-from dataclasses import dataclass
-from typing import Any, Callable, FrozenSet, Iterable, List, Sequence, Set, Tuple
+from typing import Any, FrozenSet, Iterable, List, Sequence, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -28,64 +27,62 @@ from graph_masker.view import GraphView
 from rewriters import Rule
 
 
-@dataclass(frozen=True)
 class MaskedMetaGraph:
-    """A MetaGraph that was masked.
+    """A MetaGraph that is masked in three steps: masks, the update in what trains, the MetaGraph. Nothing of it is run.
 
     Attributes:
-        definition: makes the MetaGraphDef; once.
-        plan: what was masked.
-        state: the variables that pruning needs, with the value that each starts from.
-        train_ops: the ops of the model that run the mask update; none where the graph does not train.
-        apart: ops that train weights and that the update does not wait for.
+        plan: what is masked.
+        hooks: where the masks are updated; none before `attach`, and where the graph does not train.
     """
 
-    definition: Callable[[], Any]
-    plan: MaskPlan
-    state: Tuple[Tuple[SavedVariable, int], ...]
-    train_ops: Tuple[str, ...]
-    apart: FrozenSet[str]
+    def __init__(
+        self, meta_graph: Any, view: GraphView, graph: Any, path: str, spec: PruningSpec, rules: Sequence[Rule]
+    ) -> None:
+        """Puts masks into the graph.
 
+        Args:
+            meta_graph: a MetaGraphDef; `definition` makes it the masked one.
+            view: of it.
+            graph: what `imported` made of it; it is masked.
+            path: of its file, for messages.
+            spec: what to mask, and when.
+            rules: what is known of op types.
 
-def mask_meta_graph(
-    meta_graph: Any, view: GraphView, graph: Any, path: str, spec: PruningSpec, rules: Sequence[Rule]
-) -> MaskedMetaGraph:
-    """Masks the graph of a MetaGraph, and makes its train op and its savers know the masks. Runs nothing of it.
+        Raises:
+            PlanError: nothing is to be masked, or gradients cannot be matched with certainty.
+        """
+        self._meta_graph, self._view, self._graph, self._path = meta_graph, view, graph, path
+        self._before = tf_compat.exported_collections(graph)
+        self.hooks: Tuple[Hook, ...] = ()
+        claim(graph)
+        self._masker = Masker(graph, spec, rules)
+        losses = [item for item in graph.get_collection(tf.GraphKeys.LOSSES) if isinstance(item, tf.Tensor)]
+        self.plan = self._masker.mask(losses=losses, strict=True)
 
-    Args:
-        meta_graph: a MetaGraphDef; `definition` makes it the masked one.
-        view: of it.
-        graph: what `imported` made of it; it is masked.
-        path: of its file, for messages.
-        spec: what to mask, and when.
-        rules: what is known of op types.
+    def attach(self) -> None:
+        """Makes what trains update the masks, and what initializes weights initialize them.
 
-    Raises:
-        SourceError: it trains in a way in which masks could not be updated.
-        PlanError: nothing is to be masked, or gradients cannot be matched with certainty.
-    """
-    before = tf_compat.exported_collections(graph)
-    claim(graph)
-    masker = Masker(graph, spec, rules)
-    losses = [item for item in graph.get_collection(tf.GraphKeys.LOSSES) if isinstance(item, tf.Tensor)]
-    plan = masker.mask(losses=losses, strict=True)
-    hooks = _attach(masker, path)
-    initialize_with_weights(masker)
-    savers = state_of(masker)
+        Raises:
+            SourceError: it trains in a way in which masks could not be updated.
+        """
+        self.hooks = _attach(self._masker, self._path)
+        initialize_with_weights(self._masker)
 
-    def definition() -> Any:
-        _splice(meta_graph, graph, before)
-        extend_savers(meta_graph, view, savers, path)
-        return meta_graph
+    def state(self) -> List[Tuple[SavedVariable, int]]:
+        """Returns the variables that pruning needs by now, with the value that each starts from."""
+        masks = {variable.op.name for variable in self._masker.masks.values()}
+        state = []
+        for variable in self._masker.state_variables:
+            name = variable.op.name
+            value = 1 if name in masks else NEVER if name == LAST_UPDATE_STEP else 0
+            state.append((tf_compat.saved_variable(variable), value))
+        return state
 
-    masks = {variable.op.name for variable in masker.masks.values()}
-    state = []
-    for variable in masker.state_variables:
-        name = variable.op.name
-        value = 1 if name in masks else NEVER if name == LAST_UPDATE_STEP else 0
-        state.append((tf_compat.saved_variable(variable), value))
-    apart = frozenset(name for hook in hooks for name in hook.apart)
-    return MaskedMetaGraph(definition, plan, tuple(state), tuple(hook.op.name for hook in hooks), apart)
+    def definition(self) -> Any:
+        """Returns the masked MetaGraphDef, whose savers know the masks; once, after `attach`."""
+        _splice(self._meta_graph, self._graph, self._before)
+        extend_savers(self._meta_graph, self._view, state_of(self._masker), self._path)
+        return self._meta_graph
 
 
 def imported(meta_graph: Any, path: str) -> Any:

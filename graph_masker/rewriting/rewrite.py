@@ -16,7 +16,7 @@ from graph_masker.files.source import CheckpointReader, Kind, Source, find_sourc
 from graph_masker.inspection import plan_view
 from graph_masker.naming import threshold_of
 from graph_masker.plan import MaskPlan, Site
-from graph_masker.rewriting.metagraph import MaskedMetaGraph, imported, mask_meta_graph
+from graph_masker.rewriting.metagraph import MaskedMetaGraph, imported
 from graph_masker.rewriting.metasavers import weight_keys
 from graph_masker.sites.effects import is_write
 from graph_masker.spec import PruningSpec
@@ -90,6 +90,7 @@ def rewrite_checkpoint(
     # TensorFlow and Python work on the graph while the system copies: both take long, and need little of each other.
     with destination.publishing() as prefix, ThreadPoolExecutor(1) as pool:
         masking = pool.submit(_masked, reader, path, spec, rules)
+        attaching = pool.submit(lambda: _attached(reader, masking.result()[0]))
         writing_graph = pool.submit(lambda: _write_graph(prefix + ".meta", masking.result()[0], rules))
 
         def advance(done: int, total: int) -> None:
@@ -98,12 +99,14 @@ def rewrite_checkpoint(
             if progress is not None:
                 progress(done, total)
 
-        copy_checkpoint(reader, Changes(additions=lambda: masking.result()[1]), prefix, advance)
+        # What is large of what is new is known first.
+        changes = Changes(additions=(lambda: masking.result()[1], attaching.result))
+        copy_checkpoint(reader, changes, prefix, advance)
         writing_graph.result()
-    masked, added = masking.result()
-    return RewriteResult(
-        destination.prefix, masked.plan, tuple(sorted(added)), masked.train_ops, tuple(sorted(masked.apart))
-    )
+    masked, added = masking.result()[0], attaching.result()
+    apart = {name for hook in masked.hooks for name in hook.apart}
+    train_ops = tuple(hook.op.name for hook in masked.hooks)
+    return RewriteResult(destination.prefix, masked.plan, tuple(sorted(added)), train_ops, tuple(sorted(apart)))
 
 
 # What TensorFlow makes of a graph is one large cycle, which is garbage when all of it is.
@@ -111,15 +114,22 @@ def rewrite_checkpoint(
 def _masked(
     reader: CheckpointReader, path: str, spec: PruningSpec, rules: Sequence[Rule]
 ) -> Tuple[MaskedMetaGraph, Dict[str, Addition]]:
-    """Reads and masks the graph, and finds its weights in the checkpoint; returns what that is to hold besides."""
+    """Reads and masks the graph, and finds its weights in the checkpoint; returns the masks that this is to get."""
     meta_graph = read_meta_graph(path)
     # Importing checks that the graph is whole, on which all that looks at it relies.
     graph = imported(meta_graph, path)
     view = tf_compat.view_of_meta_graph(meta_graph)
     _check_dense(reader, path, view, spec, rules)
-    masked = mask_meta_graph(meta_graph, view, graph, path, spec, rules)
+    masked = MaskedMetaGraph(meta_graph, view, graph, path, spec, rules)
     _check_weights(reader, path, masked.plan, weight_keys(meta_graph, view, path))
     return masked, _added(reader, masked)
+
+
+@tf_compat.paused_collector()
+def _attached(reader: CheckpointReader, masked: MaskedMetaGraph) -> Dict[str, Addition]:
+    """Has the masks updated in training; returns all that the checkpoint is to hold besides."""
+    masked.attach()
+    return _added(reader, masked)
 
 
 def _meta_path(source: Source, meta: Optional[str]) -> str:
@@ -202,7 +212,7 @@ def _added(reader: CheckpointReader, masked: MaskedMetaGraph) -> Dict[str, Addit
     """Returns the pruning state that the checkpoint lacks; the parts of a partitioned mask are one tensor."""
     held = set(reader.names())
     found = {}
-    for variable, value in masked.state:
+    for variable, value in masked.state():
         if variable.key not in held:
             found[variable.key] = Addition(variable.dtype, variable.shape, value)
         elif reader.shape(variable.key) != variable.shape:

@@ -218,7 +218,7 @@ def test_replacements_and_additions(kind, tmp_path):
     changes = Changes(
         dropped={"layer/threshold"},
         replacements={KERNEL: lambda value: np.flip(value, 0) * 2, "layer/kernel/Adam": lambda value: value + 1},
-        additions=lambda: added,
+        additions=[lambda: added],
     )
     copy_checkpoint(CheckpointReader(src), changes, dst)
     before, after = _all(src), _all(dst)
@@ -246,7 +246,7 @@ def test_new_tensors_have_the_records_that_tensorflow_writes(tmp_path):
     }
     src, dst, theirs = (str(tmp_path / name) for name in ("src", "dst", "theirs"))
     _save(src, {"x": np.float32(1)})
-    copy_checkpoint(CheckpointReader(src), Changes(dropped={"x"}, additions=lambda: added), dst)
+    copy_checkpoint(CheckpointReader(src), Changes(dropped={"x"}, additions=[lambda: added]), dst)
     _save(theirs, {name: np.full(new.shape, new.fill).astype(new.dtype.as_numpy_dtype) for name, new in added.items()})
     ours, expected = _bytes_of(dst), _bytes_of(theirs)
     assert ours == expected
