@@ -203,21 +203,27 @@ class _Copy:
         if found is None or found.entries != self._entries:
             raise VerificationError(f"{name}.index: does not read back as it was written; is the disk sound?")
         for key in self._damaged:
-            raise self._blamed(found.tensors[key])
-        for key in self._others:
-            try:
-                written.check([found.tensors[key]])
-            except SourceError as error:
-                raise self._blamed(found.tensors[key]) from error
+            self._blame(found.tensors[key])
+        others = [_Value(found.tensors[key], found.entries[key].size) for key in self._others]
+        for batch in _batches(others):
+            self._check_by_tensorflow(written, [value.tensor for value in batch if isinstance(value, _Value)])
             self._trim()
         for flush in self._flushes:
             flush.result()
 
-    def _blamed(self, tensor: Tensor) -> VerificationError:
-        """Returns the error for a tensor that does not read back; raises one of its own if the source is damaged."""
+    def _check_by_tensorflow(self, written: CheckpointReader, tensors: Sequence[Tensor]) -> None:
+        try:
+            written.check(tensors)
+        except SourceError:
+            for tensor in tensors if len(tensors) > 1 else ():
+                self._check_by_tensorflow(written, [tensor])
+            self._blame(tensors[0])
+
+    def _blame(self, tensor: Tensor) -> None:
+        """Raises the error for a tensor that does not read back: another one if it is the source that is damaged."""
         if tensor.name not in self._added:
             self._reader.check([tensor])
-        return VerificationError(
+        raise VerificationError(
             f"{os.path.basename(self._prefix)}: '{tensor.name}' does not read back as it was written; "
             "is the disk sound?"
         )

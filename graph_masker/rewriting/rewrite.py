@@ -101,7 +101,12 @@ def rewrite_checkpoint(
 
         # What is large of what is new is known first.
         changes = Changes(additions=(lambda: masking.result()[1], attaching.result))
-        copy_checkpoint(reader, changes, prefix, advance)
+        try:
+            copy_checkpoint(reader, changes, prefix, advance)
+        except BaseException:
+            attaching.cancel()
+            writing_graph.cancel()
+            raise
         writing_graph.result()
     masked, added = masking.result()[0], attaching.result()
     apart = {name for hook in masked.hooks for name in hook.apart}
