@@ -44,14 +44,14 @@ from graph_masker.files.source import CheckpointReader, bytes_of, damaged
 from graph_masker.tf_compat.bundles import BundleHeaderProto
 
 # Of what is computed at once: each needs its mask, too.
-_BATCH_BYTES = 16 * 2**20
+_BATCH_BYTES = 8 * 2**20
 # Batches that are computed at a time.
 _THREADS = 2
 # Between two calls of `progress`, and between two flushes.
 _STRIDE, _FLUSHED = 64 * 2**20, 256 * 2**20
 
 # Batches after which freed memory is given back, which makes the next allocations slower.
-_TRIM = 4
+_TRIM = 2
 # Bytes that are written at a time, and that are copied through this process where the kernel cannot.
 _BUFFER = 2**20
 
