@@ -1,5 +1,6 @@
 """Reads the graphs that lie in files: MetaGraphs, SavedModels, frozen graphs. Nothing of them is imported or run."""
 
+import warnings
 from typing import Any, Iterable, List, Mapping, Tuple, Union
 
 import numpy as np
@@ -106,7 +107,10 @@ def _parse(path: str, message: Any, what: str) -> Any:
         if is_text(path):
             text_format.Parse(content.decode("utf-8"), message)
         else:
-            message.ParseFromString(content)
+            with warnings.catch_warnings():
+                # Of an end where none belongs protobuf only warns, and takes what stands before it for all.
+                warnings.simplefilter("error", RuntimeWarning)
+                message.ParseFromString(content)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # protobuf raises its own error types, which differ between its builds

@@ -131,10 +131,18 @@ def _latest(directory: str) -> str:
         prefix = str(state.model_checkpoint_path)
         if os.path.isfile(prefix + ".index") or os.path.isfile(prefix):
             return prefix
+        if "?" in os.path.basename(prefix):
+            raise SourceError(
+                f"{prefix}: expected a checkpoint of the second format, or of one file, found shards of the first "
+                "format; restore them where they were trained, and save the model by a tf.train.Saver of version 2"
+            )
     found = sorted(name for name in names if name.endswith(".index"))
     if len(found) == 1:
         return os.path.join(directory, found[0][: -len(".index")])
-    missing = "a `checkpoint` file that names one which is not there" if state else "no `checkpoint` file to choose"
+    if state:
+        missing = "a `checkpoint` file that names one which is not there"
+    else:
+        missing = f"{'a damaged' if 'checkpoint' in names else 'no'} `checkpoint` file to choose"
     hint = f"{len(found)} checkpoints and {missing}; name one of them" if found else "no checkpoint"
     raise SourceError(f"{directory}: expected a checkpoint directory, found {hint}")
 
@@ -174,7 +182,11 @@ class CheckpointReader:
     def tensor(self, name: str) -> np.ndarray:
         """Reads a tensor; its checksum is checked on the way."""
         with _trouble(self.prefix):
-            value: np.ndarray = np.asarray(self._reader.get_tensor(name))
+            try:
+                value: np.ndarray = np.asarray(self._reader.get_tensor(name))
+            except tf.errors.UnimplementedError:
+                # The parts of a tensor in a checkpoint of the first format.
+                value = self.part(name, "")
             return value
 
     def part(self, name: str, spec: str) -> np.ndarray:
@@ -193,7 +205,7 @@ class CheckpointReader:
             for name, part in tensors:
                 # This takes no graph, but the way through numpy, which does not know every type.
                 if not part and is_plain(self._types[name]):
-                    self._reader.get_tensor(name)
+                    self.tensor(name)
                 else:
                     others.append((name, part))
         if not others:

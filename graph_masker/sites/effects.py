@@ -6,7 +6,7 @@ The lists name op types, never op names. They decide which readers of a weight s
 import enum
 from typing import Dict, FrozenSet, Iterable, List, Mapping, Optional, Set, Tuple
 
-from graph_masker.view import Edge, GraphView, OpName, TensorRef
+from graph_masker.view import Edge, GraphView, OpName, TensorRef, variable_behind
 from rewriters import WeightRule
 
 _WRITE_PREFIXES = ("Assign", "Apply", "SparseApply", "ResourceApply", "ResourceSparseApply", "ResourceScatter")
@@ -34,11 +34,20 @@ class Kind(enum.IntEnum):
 
 
 class Effect(enum.Enum):
-    """Where a reader of a weight leads: to the model's computation, to a regularizer, or to neither."""
+    """Where a reader of a weight leads: to the model's computation, to a regularizer, or to neither.
+
+    STATE is the model's computation, too, and no way for gradients: through a variable that holds a statistic of the
+    weight, such as the range between which it is quantized.
+    """
 
     DATA = "data"
+    STATE = "state"
     PENALTY = "penalty"
     RAW = "raw"
+
+
+# What a mask is to show in.
+MODEL = frozenset({Effect.DATA, Effect.STATE})
 
 
 def is_write(op_type: str) -> bool:
@@ -145,12 +154,16 @@ class Effects:
         self._penalties = view.regularization | penalties
         self._optimizer = optimizer
         self._known: Dict[OpName, FrozenSet[Effect]] = {}
+        # By variable: whether the model computes with it.
+        self._read: Dict[OpName, bool] = {}
 
     def of(self, edge: Edge) -> FrozenSet[Effect]:
         """Returns the effects of one edge that carries a weight's value. Empty: it ends nowhere."""
         node = self._view.nodes[edge.op]
         if edge in self._weight_ports:
             return frozenset({Effect.DATA})
+        if self._updates_statistic(edge):
+            return frozenset({Effect.STATE})
         if ignores_value(node.op_type) or edge.op in self._view.masks or edge.op in self._optimizer:
             return frozenset({Effect.RAW})
         if self._kinds.of(edge.op) is Kind.DATA and not self._carries_on(edge):
@@ -166,6 +179,39 @@ class Effects:
         """Tells whether the model returns what an op computes."""
         tensors = {TensorRef(op).name} | {edge.tensor.name for edge in self._view.edges_from(op)}
         return bool(tensors & self._outputs)
+
+    def _updates_statistic(self, edge: Edge) -> bool:
+        """Tells whether an edge writes a vector or scalar into a variable that the model computes with.
+
+        What has the weight's own shape, such as its average, is the weight again, and follows the raw one.
+        """
+        if edge.port == 0 or not is_write(self._view.nodes[edge.op].op_type) or edge.op in self._optimizer:
+            return False
+        shape = self._view.shape(edge.tensor)
+        target = variable_behind(self._view.nodes, self._view.nodes[edge.op].inputs[0].op)
+        if shape is None or len(shape) > 1 or not self._view.is_variable(target):
+            return False
+        if target not in self._read:
+            self._read[target] = self._is_read(target)
+        return self._read[target]
+
+    def _is_read(self, variable: OpName) -> bool:
+        """Tells whether the model computes with a variable; what a reference variable is assigned counts as it."""
+        seen, waiting = {variable}, [variable]
+        while waiting:
+            for edge in self._view.edges_from(waiting.pop()):
+                op_type = self._view.nodes[edge.op].op_type
+                if edge in self._weight_ports:
+                    return True
+                is_carried = edge.port == 0 and is_write(op_type)
+                if edge.op in self._optimizer or (ignores_value(op_type) and not is_carried):
+                    continue
+                if self._kinds.of(edge.op) is Kind.DATA and not (is_carried or self._carries_on(edge)):
+                    return True
+                if edge.op not in seen:
+                    seen.add(edge.op)
+                    waiting.append(edge.op)
+        return False
 
     def _carries_on(self, edge: Edge) -> bool:
         """Tells whether an op hands the value on as it is, whatever else decides that it runs.

@@ -238,6 +238,9 @@ class _Finder:
         try:
             gradients = self._gradients(variable, readers, effects)
         except Unmatched as error:
+            if self._view.nodes[error.op].op_type == "Merge":
+                reason = f"it passes Merge '{error.op}', where a cond ends, and the graph holds its gradients already"
+                raise Refusal(error.op, reason) from error
             unmatched = Unmasked(variable, error.op, error.reason)
         return Candidate(
             variable=variable,

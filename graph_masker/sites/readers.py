@@ -2,7 +2,7 @@
 
 from typing import Callable, Dict, FrozenSet, List, NamedTuple, Tuple
 
-from graph_masker.sites.effects import Effect, Effects, ignores_value
+from graph_masker.sites.effects import MODEL, Effect, Effects, ignores_value
 from graph_masker.view import Edge, GraphView, OpName, TensorRef
 from rewriters import ReadRule
 
@@ -153,7 +153,7 @@ class _Sorter:
             self._from_value(TensorRef(edge.op), shared)
             return
         found = self._of_pushed(edge) if self._is_push(edge.op) else self._effects.of(edge)
-        if Effect.DATA not in found and not self._is_custom_gradient(edge.op):
+        if not found & MODEL and not self._is_custom_gradient(edge.op):
             self._raw.append(edge.op)
         elif Effect.PENALTY in found and self._is_alias(edge.op):
             self._from_value(TensorRef(edge.op), shared)
@@ -170,7 +170,7 @@ class _Sorter:
         siblings = self._view.edges_from(edge.tensor.op, edge.tensor.output)
         effects = [self._effects.of(other) for other in siblings if not self._is_push(other.op)]
         found = frozenset(effect for one in effects for effect in one)
-        if {Effect.DATA, Effect.PENALTY} <= found:
+        if Effect.PENALTY in found and found & MODEL:
             raise Refusal(edge.op, f"the gradients of a layer and of a regularizer in a loop share '{edge.op}'")
         return found
 
@@ -195,7 +195,7 @@ class _Sorter:
         moves = self._copies[op] = []
         for edge in self._view.edges_from(op):
             found = self._effects.of(edge)
-            if Effect.DATA not in found:
+            if not found & MODEL:
                 moves.append((edge.op, edge.port))
             elif Effect.PENALTY in found:
                 self._copy(edge.op)

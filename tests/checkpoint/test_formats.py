@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from graph_masker import SourceError, VerificationError, fold_checkpoint
+from graph_masker import PruningSpec, SourceError, VerificationError, fold_checkpoint, prune_model
 from graph_masker.files.bundle import data_path, read_index, write_index
 from graph_masker.files.changes import Addition, Changes
 from graph_masker.files.copying import copy_checkpoint
-from graph_masker.files.source import CheckpointReader
+from graph_masker.files.graphs import read_meta_graph
+from graph_masker.files.source import CheckpointReader, find_source
 from tests.checkpoint import kinds
 from tests.kill.harness import hashes
 
@@ -297,3 +298,40 @@ def test_a_source_with_one_wrong_bit(kind, tmp_path):
         with pytest.raises(SourceError, match=re.escape(src) + ": expected a (complete )?checkpoint"):
             fold_checkpoint(src, str(tmp_path / "folded"))
         assert not [item for item in os.listdir(str(tmp_path)) if "folded" in item]
+
+
+def _first_format(folder, sharded):
+    """Saves a partitioned variable in the first format, with the .meta file; returns the value of the whole."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        with tf.variable_scope("layer", partitioner=tf.fixed_size_partitioner(3)):
+            kernel = tf.get_variable("kernel", [10, 4])
+        tf.matmul(tf.placeholder(tf.float32, [2, 10]), kernel, name="outputs")
+        session.run(tf.global_variables_initializer())
+        saver = tf.train.Saver(write_version=tf.train.SaverDef.V1, sharded=sharded)
+        saver.save(session, os.path.join(folder, "model"))
+        return session.run(tf.convert_to_tensor(kernel))
+
+
+def test_parts_of_the_first_format_are_read(tmp_path):
+    (tmp_path / "src").mkdir()
+    value = _first_format(str(tmp_path / "src"), sharded=False)
+    assert CheckpointReader(str(tmp_path / "src" / "model")).tensor("layer/kernel").tobytes() == value.tobytes()
+    prune_model(str(tmp_path / "src"), str(tmp_path / "dst"), PruningSpec(target_sparsity=0.5))
+    pruned = CheckpointReader(str(tmp_path / "dst" / "model")).tensor("layer/kernel")
+    assert np.count_nonzero(pruned) == 20 and set(pruned[pruned != 0]) <= set(value.ravel())
+
+
+def test_shards_of_the_first_format_are_refused_by_name(tmp_path):
+    _first_format(str(tmp_path), sharded=True)
+    with pytest.raises(SourceError, match=r"model-\?\?\?\?\?-of-00001: expected .* found shards of the first format"):
+        find_source(str(tmp_path))
+
+
+def test_other_data_in_place_of_a_graph_are_one_error_and_no_warning(tmp_path, recwarn):
+    """Protobuf warns of an end where none belongs, and takes what stands before it for the whole."""
+    kinds.single(str(tmp_path))
+    (index,) = tmp_path.glob("*.index")
+    index.rename(tmp_path / "other.meta")
+    with pytest.raises(SourceError, match=r"other.meta: expected a MetaGraph, found damaged or other data"):
+        read_meta_graph(str(tmp_path / "other.meta"))
+    assert not [item for item in recwarn if issubclass(item.category, RuntimeWarning)]

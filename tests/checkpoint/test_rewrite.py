@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import (
     inspect_model,
+    masking,
     rewrite_checkpoint,
 )
 from tests.checkpoint.rewriting import SPEC, check_training, half_masked, meta_graph_of, net, read, save
@@ -258,6 +259,27 @@ def test_loops_and_conds_survive(tmp_path):
         loss = graph.get_tensor_by_name("Sum_1:0")
         weights = [variable for variable in tf.trainable_variables() if variable.shape.ndims == 2]
         assert all(gradient is not None for gradient in tf.gradients(loss, weights))
+
+
+def test_a_weight_that_passes_the_end_of_a_cond_is_left_dense_and_told(tmp_path):
+    """How gradients that exist pass there is not known; in the model's own code, the weight is masked."""
+
+    def build():
+        step = tf.train.get_or_create_global_step()
+        kernel = tf.get_variable("late/kernel", [5, 5])
+        quantized = tf.cond(step > 1, lambda: tf.fake_quant_with_min_max_args(kernel), lambda: tf.identity(kernel))
+        rows = tf.random.stateless_normal([4, 6], [1, 2])
+        loss = tf.reduce_sum(tf.square(tf.layers.dense(rows, 5, name="first") @ quantized))
+        return loss, tf.train.GradientDescentOptimizer(0.1).minimize(loss, step)
+
+    plan = rewrite_checkpoint(save(tmp_path / "dense", build), str(tmp_path / "masked"), SPEC).plan
+    assert [site.variable for site in plan.sites] == ["first/kernel"]
+    told = {skip.variable: skip.reason for skip in plan.skips}
+    reason = "it passes Merge 'cond/Merge', where a cond ends, and the graph holds its gradients already"
+    assert told["late/kernel"] == reason
+    with tf.Graph().as_default(), masking(SPEC) as masker:
+        build()
+        assert set(masker.masks) == {"late/kernel", "first/kernel"}
 
 
 def test_without_a_train_op_there_is_no_update(tmp_path):

@@ -137,6 +137,12 @@ def _assert_quantized_training_passes_masks(graph, masker, outputs):
             other = {name: normal_value(name, state[name].shape)}
             assert_same_bits(outputs_of(**zeros, **other), outputs_of(**zeros))
             assert differences(outputs_of(**ones, **other), outputs_of(**ones)), name
+        # The ranges are those of what is left, too.
+        halves = {name: np.resize(np.float32([0, 1, 1]), value.shape) for name, value in ones.items()}
+        for name, mask in masker.masks.items():
+            gone, kept = ({name: state[name] + 50 * (halves[mask.op.name] == side)} for side in (0, 1))
+            assert_same_bits(outputs_of(**halves, **gone), outputs_of(**halves))
+            assert differences(outputs_of(**halves, **kept), outputs_of(**halves)), name
 
 
 @KINDS
@@ -162,10 +168,11 @@ def test_masks_of_a_graph_quantized_since_are_recognised(use_resource):
 
 
 @KINDS
-def test_a_quantized_graph_can_be_masked(use_resource):
+@pytest.mark.parametrize("delay", [0, 1, 1000])
+def test_a_quantized_graph_can_be_masked(use_resource, delay):
     with tf.Graph().as_default() as graph, _variables(use_resource):
         outputs, masker = _quantizable(), Masker(graph, SPEC)
-        quantize.create_training_graph(graph)
+        quantize.create_training_graph(graph, quant_delay=delay)
         masker.mask([outputs], strict=True)
         _assert_quantized_training_passes_masks(graph, masker, outputs)
 
