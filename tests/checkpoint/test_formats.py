@@ -316,7 +316,7 @@ def test_parts_of_the_first_format_are_read(tmp_path):
     (tmp_path / "src").mkdir()
     value = _first_format(str(tmp_path / "src"), sharded=False)
     assert CheckpointReader(str(tmp_path / "src" / "model")).tensor("layer/kernel").tobytes() == value.tobytes()
-    prune_model(str(tmp_path / "src"), str(tmp_path / "dst"), PruningSpec(target_sparsity=0.5))
+    prune_model(str(tmp_path / "src"), str(tmp_path / "dst"), PruningSpec(0.5, 0, 1))
     pruned = CheckpointReader(str(tmp_path / "dst" / "model")).tensor("layer/kernel")
     assert np.count_nonzero(pruned) == 20 and set(pruned[pruned != 0]) <= set(value.ravel())
 
