@@ -191,6 +191,8 @@ class Effects:
         target = variable_behind(self._view.nodes, self._view.nodes[edge.op].inputs[0].op)
         if shape is None or len(shape) > 1 or not self._view.is_variable(target):
             return False
+        if edge.op == f"{target}/Assign":
+            return False  # From what the weight is at first, and before there is a mask.
         if target not in self._read:
             self._read[target] = self._is_read(target)
         return self._read[target]

@@ -4,7 +4,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from tensorflow.python.framework import op_def_registry
 
-from graph_masker.view import Body, Call, Flow, GraphView, TensorRef, build_view
+from graph_masker.flow import Flow, build_view
+from graph_masker.view import Body, Call, GraphView, TensorRef
 
 # By op type: the attributes that name functions, and the first input that is an argument.
 _CALLS: Dict[str, Tuple[Tuple[str, ...], int]] = {

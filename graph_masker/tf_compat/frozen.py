@@ -5,9 +5,10 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from graph_masker.flow import derived_view
 from graph_masker.naming import threshold_of
 from graph_masker.tf_compat.views import view_of_meta_graph
-from graph_masker.view import FROZEN_WEIGHT, GraphView, MaskRecord, Node, OpName, derived_view, variable_behind
+from graph_masker.view import FROZEN_WEIGHT, GraphView, MaskRecord, Node, OpName, variable_behind
 
 
 def view_of_frozen_graph(graph_def: Any) -> GraphView:

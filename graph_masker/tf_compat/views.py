@@ -8,9 +8,10 @@ import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import variable_pb2
 from tensorflow.python.framework import func_graph
 
+from graph_masker.flow import Flow, build_view, derived_view
 from graph_masker.tf_compat.bodies import Bodies
 from graph_masker.tf_compat.distribution import mirrors_of, variables_of
-from graph_masker.view import VARIABLE_OPS, Call, Flow, GraphView, Slice, TensorRef, build_view, derived_view
+from graph_masker.view import VARIABLE_OPS, Call, GraphView, Slice, TensorRef
 
 _READ_COLLECTIONS = (
     "variables",

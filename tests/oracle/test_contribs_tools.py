@@ -154,6 +154,28 @@ def test_a_masked_graph_can_be_quantized(use_resource):
         _assert_quantized_training_passes_masks(graph, masker, outputs)
 
 
+@KINDS
+def test_a_statistic_is_of_the_masked_weight_once_there_is_a_mask(use_resource):
+    """It starts from what the weight starts from, where there is no mask yet."""
+    with tf.Graph().as_default() as graph, _variables(use_resource):
+        kernel = tf.get_variable("kernel", [6, 4])
+        scale = tf.Variable(tf.reduce_max(tf.abs(kernel.initialized_value())), trainable=False, name="scale")
+        outputs = tf.matmul(
+            tf.placeholder(tf.float32, [2, 6], name="batch"), kernel / scale.assign(tf.reduce_max(kernel))
+        )
+        masker = Masker(graph, SPEC)
+        masker.mask([outputs], strict=True)
+        batch = {"batch:0": normal_value("batch", [2, 6])}
+        with single_threaded(graph) as session:
+            initialize(session)
+            value = session.run(kernel)
+            assert session.run(scale) == np.max(np.abs(value))
+            kept = value < np.max(value)
+            masker.masks["kernel"].load(kept.astype(np.float32), session)
+            session.run(outputs, batch)
+            assert session.run(scale) == max(0, np.max(value[kept])) < np.max(value)
+
+
 NO_RULE = "no read rule follows a weight through FakeQuantWithMinMaxVars"
 
 
