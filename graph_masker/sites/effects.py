@@ -46,6 +46,8 @@ class Effect(enum.Enum):
     RAW = "raw"
 
 
+# Ops that are looked through from a weight to the variable that starts from it.
+_FEW = 100
 # What a mask is to show in.
 MODEL = frozenset({Effect.DATA, Effect.STATE})
 
@@ -164,6 +166,8 @@ class Effects:
             return frozenset({Effect.DATA})
         if self._updates_statistic(edge):
             return frozenset({Effect.STATE})
+        if self._only_initializes(edge):
+            return frozenset({Effect.RAW})
         if ignores_value(node.op_type) or edge.op in self._view.masks or edge.op in self._optimizer:
             return frozenset({Effect.RAW})
         if self._kinds.of(edge.op) is Kind.DATA and not self._carries_on(edge):
@@ -191,11 +195,38 @@ class Effects:
         target = variable_behind(self._view.nodes, self._view.nodes[edge.op].inputs[0].op)
         if shape is None or len(shape) > 1 or not self._view.is_variable(target):
             return False
-        if edge.op == f"{target}/Assign":
-            return False  # From what the weight is at first, and before there is a mask.
+        if self._is_initializer(edge):
+            return False
         if target not in self._read:
             self._read[target] = self._is_read(target)
         return self._read[target]
+
+    def _only_initializes(self, edge: Edge) -> bool:
+        """Tells whether all that comes of `Variable.initialized_value`, a cond, is what other variables start from.
+
+        There is no mask yet when they do.
+        """
+        nodes = self._view.nodes
+        if nodes[edge.tensor.op].op_type != "Merge":
+            return False
+        seen, waiting = {edge.op}, [edge]
+        while waiting:
+            current = waiting.pop()
+            if current in self._weight_ports or self.is_output(current.op) or len(seen) > _FEW:
+                return False
+            if is_write(nodes[current.op].op_type):
+                if not self._is_initializer(current):
+                    return False
+                continue
+            for following in self._view.edges_from(current.op):
+                if following.op not in seen:
+                    seen.add(following.op)
+                    waiting.append(following)
+        return True
+
+    def _is_initializer(self, edge: Edge) -> bool:
+        node = self._view.nodes[edge.op]
+        return edge.port == 1 and edge.op == f"{variable_behind(self._view.nodes, node.inputs[0].op)}/Assign"
 
     def _is_read(self, variable: OpName) -> bool:
         """Tells whether the model computes with a variable; what a reference variable is assigned counts as it."""
