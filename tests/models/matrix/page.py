@@ -39,7 +39,6 @@ OF_DETECTORS = {"evaluated", "exported"}
 REASONS = {
     "a": "a bias or scale: it has fewer than two axes",
     "b": "depthwise weights are masked only on request (also: depthwise)",
-    "c": "no rule masks what Min reads",
 }
 SECTIONS = (
     (f"Detectors of {FIRST} 0.0.3", DETECTORS, FIRST),
