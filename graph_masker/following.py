@@ -192,8 +192,9 @@ class Following:
         """Makes an op wait for an update, which waits for all that the op waits for, unless another process has it."""
         if self._has_update():
             # What was there at the last look has an update of its own, as a train op for another phase has.
-            fresh = {op.name for op in tf_compat.ops_from(self._graph, self._known)}
-            hang_update(self.masker, hook._replace(apart=tuple(name for name in hook.apart if name in fresh)))
+            apart = [self._graph.get_operation_by_name(name) for name in hook.apart]
+            fresh = tuple(op.name for op in apart if tf_compat.number_of(op) > self._known)
+            hang_update(self.masker, hook._replace(apart=fresh))
             self._missing.expect(hook)
         self._hooks.add(hook.op)
         self._updated = set(self.masker.masks)

@@ -47,12 +47,12 @@ from graph_masker.tf_compat.bundles import BundleHeaderProto
 _BATCH_BYTES = 8 * 2**20
 # Batches that are computed at a time.
 _THREADS = 2
-# Between two calls of `progress`, and between two flushes.
-_STRIDE, _FLUSHED = 64 * 2**20, 256 * 2**20
+# Between two calls of `progress`.
+_STRIDE = 64 * 2**20
 
 # Batches after which freed memory is given back, which makes the next allocations slower.
 _TRIM = 2
-# Bytes that are written at a time, and that are copied through this process where the kernel cannot.
+# Bytes that are copied at a time through this process where the kernel cannot.
 _BUFFER = 2**20
 
 # Called with bytes done and bytes in all.
@@ -118,7 +118,7 @@ class _Copy:
     ) -> None:
         self._reader, self._changes, self._prefix, self._progress = reader, changes, prefix, progress
         # What is written is flushed to the disk while it is read again, and while more is written.
-        self._background, self._unflushed = background, 0
+        self._background = background
         self._flushes: List[Future[None]] = []
         # Of the source; None for a checkpoint of the first format.
         self._index = read_index(reader.prefix)
@@ -162,28 +162,18 @@ class _Copy:
         """Flushes and rereads what is appended to a shard inside."""
         before = len(self._entries)
         yield
-        self._flush(out)
+        self._flushes.append(self._background.submit(writing.sync, out.name))
         fresh = dict(itertools.islice(self._entries.items(), before, None))
         damaged, others = reread(out.name, fresh, self._advance)
         self._damaged += damaged
         self._others += others
-
-    def _wrote(self, count: int, out: IO[bytes]) -> None:
-        self._unflushed += count
-        if self._unflushed >= _FLUSHED:
-            self._flush(out)
-        self._advance(count)
-
-    def _flush(self, out: IO[bytes]) -> None:
-        self._flushes.append(self._background.submit(writing.sync, out.name))
-        self._unflushed = 0
 
     def _write_new(self, additions: Mapping[str, Addition], shard: int, out: IO[bytes]) -> None:
         """Appends what the source does not have."""
         fresh = {name: new for name, new in additions.items() if name not in self._added}
         self._added.update(fresh)
         self._total += 2 * sum(bytes_of(new.shape, new.dtype) for new in fresh.values())
-        for name, entry in fill(fresh, out, lambda count: self._wrote(count, out)).items():
+        for name, entry in fill(fresh, out, self._advance).items():
             self._add(name.encode(), entry, shard, entry.offset)
 
     def check(self) -> None:
@@ -295,7 +285,7 @@ class _Copy:
             if done == 0:
                 raise damaged(self._reader.prefix, EOFError(f"{source.name} ends too early"))
             start += done
-            self._wrote(done, out)
+            self._advance(done)
 
     def _computed(self, batch: Sequence[_Segment]) -> Optional[str]:
         """Saves the values of a batch as a small checkpoint of their own; returns its prefix."""

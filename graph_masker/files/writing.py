@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import itertools
 import os
 import platform
 import re
@@ -18,7 +17,6 @@ from graph_masker.errors import DestinationError, VerificationError
 OLD = "old"
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
-_BLOCK = 2**20
 
 
 @contextlib.contextmanager
@@ -167,12 +165,8 @@ def write_checked(path: str, content: bytes) -> None:
         stream.write(content)
     sync(path)
     with open(path, "rb") as stream:
-        blocks = iter(lambda: stream.read(_BLOCK), b"")
-        is_same = all(
-            content[start : start + _BLOCK] == block for start, block in zip(itertools.count(0, _BLOCK), blocks)
-        )
-        is_same = is_same and stream.tell() == len(content)
-    if not is_same:
+        found = stream.read()
+    if found != content:
         raise VerificationError(f"{path}: does not read back as it was written; is the disk sound?")
 
 
