@@ -6,9 +6,10 @@ import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
 from graph_masker.selection.keys import from_key
-from graph_masker.selection.masks import count_above, mask_of, mask_of_first
-from graph_masker.selection.pieces import Extent, Keys
-from graph_masker.selection.search import guess, kth_by_halves, mark_between, scan
+from graph_masker.selection.masks import as_mask, count_above, mask_of, mask_of_first
+from graph_masker.selection.pieces import Extent, Keys, zero_or_one
+from graph_masker.selection.scanning import mark_between, scan
+from graph_masker.selection.search import guess, kth_by_halves
 
 
 class Best(NamedTuple):
@@ -39,28 +40,15 @@ def keep_best(keys: Keys, kept: Any, dtype: Any) -> Best:
 
 def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
     low, high = guess(keys, kept)
-    mark = mark_between(low, high)
-    found = scan(keys, low, high, mark, dtype)
-    few = keys.of(tf.gather(keys.scores, found.indices))
-    is_marked = few > mark
-    marked = tf.reduce_sum(tf.cast(is_marked, tf.int32))
-    # Of those found, so many stay.
-    staying = kept - (found.marked - marked)
+    found = scan(keys, low, high, mark_between(low, high), dtype)
+    few, number = found.keys, tf.size(found.keys)
+    staying = kept - found.above
+    # All this is computed wherever it is right or not; ops of branches of a cond are skipped one by one.
+    padded = tf.concat([few, [keys.width.highest]], 0)
+    key = tf_compat.nth_element(padded, tf.minimum(tf.maximum(number - staying, 0), number))
 
-    def right() -> Best:
-        key = tf_compat.nth_element(few, tf.size(few) - staying)
-        at_least, equals = few >= key, tf.equal(few, key)
-        differing, equal = (tf.reshape(tf.where_v2(x), [-1]) for x in (tf.not_equal(at_least, is_marked), equals))
-        # All those that differ do so alike: none that stays is marked, or none that is marked stays.
-        change = tf_compat.choose(key > mark, -1, 1)
-        room = staying - (marked + change * tf.size(differing) - tf.size(equal))
-        leaving = tf.slice(equal, [room], [-1])
-        changes = tf.concat([tf.fill(tf.shape(differing), change), tf.fill(tf.shape(leaving), -1)], 0)
-        places = tf.gather(found.indices, tf.concat([differing, leaving], 0))
-        mask = tf_compat.add_at(found.mask, places, tf.cast(changes, dtype))
-        if keys.is_large:
-            mask = tf.slice(mask, [0], tf.reshape(keys.size, [1]))
-        return Best(mask, from_key(key, keys.signed))
+    def tied(near: Any, few: Any, key: Any, staying: Any) -> Any:
+        return mask_of_first(near, key, staying - count_above(few, key), dtype)[0]
 
     def wrong(scores: Any, kept: Any, low: Any, high: Any) -> Any:
         keys_again = Keys(scores, keys.signed, keys.extent)
@@ -68,9 +56,15 @@ def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
         mask = mask_of(keys_again, last.key, kept - last.above, last.equal, dtype)
         return mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed)
 
-    rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32, low.dtype, low.dtype])
-    is_right = found.complete & (staying > 0) & (staying <= tf.size(few))
-    return Best(*tf.cond(is_right, lambda: tuple(right()), lambda: tuple(rarely(keys.scores, kept, low, high))))
+    whole = low.dtype
+    ties = tf_compat.outlined(tied, [whole, whole, whole, tf.int32])
+    rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32, whole, whole])
+    mask = as_mask(zero_or_one(found.near, key - 1), dtype)
+    is_right = found.complete & (staying > 0) & (staying <= number)
+    is_tied = is_right & (count_above(few, key - 1) > staying)
+    mask = found.completed(tf.cond(is_tied, lambda: ties(found.near, few, key, staying), lambda: mask))
+    lowest = from_key(key, keys.signed)
+    return Best(*tf.cond(is_right, lambda: (mask, lowest), lambda: tuple(rarely(keys.scores, kept, low, high))))
 
 
 def _of_few(keys: Keys, kept: Any, dtype: Any) -> Best:

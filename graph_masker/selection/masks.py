@@ -1,11 +1,11 @@
 """Masks: ones for the keys that stay."""
 
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
-from graph_masker.selection.pieces import Keys, buffer, loop, put, put_last, zero_or_one
+from graph_masker.selection.pieces import Keys, Rows, loop, zero_or_one
 
 
 def mask_of(keys: Keys, key: Any, room: Any, equal: Any, dtype: Any) -> Any:
@@ -48,10 +48,22 @@ _ONE = {
 }
 
 
-def as_mask(stays: Any, dtype: Any) -> Any:
-    """Returns integers that are 0 or 1 as floats, by way of their bits: quicker than a cast."""
+def one_for(dtype: Any) -> Any:
+    """Returns what `as_mask` needs for masks of a type."""
     one, whole = _ONE[tf.as_dtype(dtype).base_dtype]
-    return tf.bitcast(tf.cast(stays, whole) * one, dtype)
+    return tf.constant(one, whole)
+
+
+def as_mask(stays: Any, dtype: Any, one: Optional[Any] = None) -> Any:
+    """Returns integers that are 0 or 1 as floats, by way of their bits: quicker than a cast.
+
+    Args:
+        stays: integers.
+        dtype: of the mask.
+        one: `one_for(dtype)`, where it was made before a loop.
+    """
+    one = one_for(dtype) if one is None else one
+    return tf.bitcast(tf.cast(stays, one.dtype) * one, dtype)
 
 
 def count_above(part: Any, key: Any) -> Any:
@@ -60,14 +72,17 @@ def count_above(part: Any, key: Any) -> Any:
 
 
 def _tied(keys: Keys, key: Any, room: Any, dtype: Any) -> Any:
-    if not keys.is_large:
+    if keys.is_short:
         return mask_of_first(keys.all(), key, room, dtype)[0]
-    number = keys.whole_pieces()
+    pieces = keys.pieces()
+    rows = Rows(pieces, dtype)
 
     def add(index: Any, room: Any, masks: Any) -> Any:
-        mask, equal = mask_of_first(keys.of(keys.whole_piece(index)), key, room, dtype)
-        return index + 1, tf.maximum(room - equal, 0), put(masks, index, mask)
+        at = pieces.at(index)
+        mask, equal = mask_of_first(keys.of(pieces.piece(at)), key, room, dtype)
+        return pieces.after(index), tf.maximum(room - equal, 0), rows.put(masks, at, mask)
 
-    _, room, masks = loop(lambda index, *_: index < number, add, [0, room, buffer(number + 1, dtype)])
-    last, _ = mask_of_first(keys.of(keys.last_piece(number)), key, room, dtype)
-    return tf.slice(tf.reshape(put_last(masks, number, last), [-1]), [0], tf.reshape(keys.size, [1]))
+    _, room, masks = loop(lambda index, *_: index < pieces.number, add, [0, room, rows.empty])
+    if pieces.rest is not None:
+        masks = rows.put_rest(masks, mask_of_first(keys.of(pieces.rest), key, room, dtype)[0])
+    return tf.slice(tf.reshape(masks, [-1]), [0], tf.expand_dims(keys.size, 0))

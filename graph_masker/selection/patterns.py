@@ -75,7 +75,7 @@ class NOfM(Structure):
         kept, signed, dtype = self.kept(request.sparsity, request.most), request.signed, request.dtype
         matrix = to_matrix(entries, self.output_axes)
         with tf_compat.first_control_flow():
-            if request.extent is Extent.LARGE:
+            if request.extent in (Extent.EVEN, Extent.LARGE):
                 mask, lowest = self._by_pieces(matrix, kept, signed, dtype)
             else:
                 mask, lowest = self._of_rows(matrix, kept, signed, dtype)

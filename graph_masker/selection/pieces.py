@@ -1,8 +1,9 @@
 """A long vector of keys, worked on piece by piece.
 
 What is computed of a piece stays in the processor's cache, and a vector of many megabytes needs no second one of its
-size: fresh memory costs more than reading it. A vector that may be long is walked by loops over whole pieces, whose
-length needs no op to ask for; the last piece comes after them. A short one is a single piece, without any loop.
+size: fresh memory costs more than reading it. A long vector is walked by loops over equal pieces, so that there is no
+last one to treat apart: small ops take as long as the work on an entry does. A short one is a single piece, without any
+loop.
 """
 
 import enum
@@ -16,11 +17,18 @@ from graph_masker.selection.keys import Width, to_keys, width_of
 # Entries of a piece: few enough for ops that are not shared out among threads, which takes longer than they do.
 PIECE = 2**16
 
+# Scores that are looked at together: lengths of pieces are whole numbers of rows.
+ROW = 8
+
 # Entries up to which looking at each of them is quicker than looking for the few that matter.
 _SMALL = 2**14
 
-# Entries up to which one piece of any length is quicker than a loop over pieces.
-_MEDIUM = PIECE
+# Entries that equal pieces are a whole number of: a piece is a part of the vector, not a copy, only where it begins at
+# an address that vector instructions like.
+_STEP = 16
+
+# So many numbers of pieces are tried for equal ones, and as many again as are needed.
+_MORE = 16
 
 _OVERLAP = 1  # Pieces that may be in work at once.
 
@@ -28,20 +36,31 @@ _OVERLAP = 1  # Pieces that may be in work at once.
 class Extent(enum.Enum):
     """How many scores there may be, which decides how they are searched.
 
-    `LARGE` is right for any number. `SMALL` is quicker for some thousands and `MEDIUM` for some hundred thousands; both
-    need one at least.
+    `LARGE` is right for any number. `SMALL` is quicker for some thousands, but one at least; `MEDIUM` for as many as a
+    piece has, in whole rows; `EVEN` for what is divided into equal pieces.
     """
 
     SMALL = "small"
     MEDIUM = "medium"
+    EVEN = "even"
     LARGE = "large"
 
 
 def extent_of(entries: Optional[int]) -> Extent:
     """Returns the quickest extent for so many scores; None where their number is not known."""
-    if entries is None or not 0 < entries <= _MEDIUM:
+    if entries is None or entries <= 0:
         return Extent.LARGE
-    return Extent.SMALL if entries <= _SMALL else Extent.MEDIUM
+    if entries <= _SMALL:
+        return Extent.SMALL
+    if entries <= PIECE and entries % ROW == 0:
+        return Extent.MEDIUM
+    return Extent.EVEN if any(entries % (_STEP * number) == 0 for number in _numbers(entries)) else Extent.LARGE
+
+
+def _numbers(entries: Any) -> Any:
+    """Returns the numbers of pieces that are tried."""
+    least = (entries - 1) // PIECE + 1
+    return range(least, 2 * least + _MORE) if isinstance(entries, int) else tf.range(least, 2 * least + _MORE)
 
 
 class Keys(NamedTuple):
@@ -58,9 +77,9 @@ class Keys(NamedTuple):
     extent: Extent
 
     @property
-    def is_large(self) -> bool:
-        """Whether it is walked in pieces."""
-        return self.extent is Extent.LARGE
+    def is_short(self) -> bool:
+        """Whether it is a single piece."""
+        return self.extent in (Extent.SMALL, Extent.MEDIUM)
 
     @property
     def width(self) -> Width:
@@ -76,33 +95,68 @@ class Keys(NamedTuple):
         """Returns all keys at once."""
         return self.of(self.scores)
 
-    def whole_pieces(self) -> Any:
-        """Returns how many whole pieces come before the last one, which is empty only where there are no keys."""
-        return tf.maximum((self.size - 1) // PIECE, 0)
-
-    def whole_piece(self, index: Any) -> Any:
-        """Returns the scores of one of these."""
-        return tf.slice(self.scores, [index * PIECE], [PIECE])
-
-    def last_piece(self, number: Any) -> Any:
-        """Returns the scores of what comes after so many whole pieces."""
-        return tf.slice(self.scores, [number * PIECE], [-1])
-
     def of(self, scores: Any) -> Any:
         """Returns the keys of some of the scores."""
         return to_keys(scores, self.signed)
 
+    def of_wide(self, wide: Any) -> Any:
+        """Returns the keys of scores that are `widened`, and not below 0 unless they are signed."""
+        return to_keys(wide, True) if self.signed else tf.bitcast(wide, self.width.whole)
+
     def total(self, count: Callable[[Any], Any], shape: Any) -> Any:
         """Returns the sum over all pieces of an int32 tensor of the given shape that is computed of each."""
-        if not self.is_large:
+        if self.is_short:
             return count(self.all())
-        number = self.whole_pieces()
+        pieces = self.pieces()
 
         def add(index: Any, sums: Any) -> Any:
-            return index + 1, sums + count(self.of(self.whole_piece(index)))
+            return pieces.after(index), sums + count(self.of(pieces.piece(pieces.at(index))))
 
-        _, sums = loop(lambda index, _: index < number, add, [0, tf.zeros(shape, tf.int32)])
-        return sums + count(self.of(self.last_piece(number)))
+        _, sums = loop(lambda index, _: index < pieces.number, add, [0, tf.zeros(shape, tf.int32)])
+        return sums if pieces.rest is None else sums + count(self.of(pieces.rest))
+
+    def pieces(self) -> "Pieces":
+        """Returns the scores in pieces."""
+        return Pieces(self.scores, self.extent is Extent.EVEN)
+
+
+class Pieces:
+    """A vector in pieces of one length, and what is left.
+
+    Constants are made here: in the body of a loop even they take time.
+
+    Attributes:
+        number: int32 scalar, of pieces.
+        length: int32 scalar, of each.
+        rest: the entries that come after them, less than a piece; None where the pieces are equal.
+    """
+
+    def __init__(self, values: Any, even: bool) -> None:
+        """Args: the vector, and whether it is known to be divided into equal pieces."""
+        self._values = values
+        size = tf.size(values)
+        if even:
+            numbers = _numbers(size)
+            self.number = tf.gather(numbers, tf.argmax(tf.cast(tf.equal(size % (numbers * _STEP), 0), tf.int32)))
+            self.length = size // self.number
+            self.rest = None
+        else:
+            self.number, self.length = size // PIECE, tf.constant(PIECE)
+            self.rest = tf.slice(values, tf.expand_dims(self.number * PIECE, 0), [-1])
+        self._lengths = tf.expand_dims(self.length, 0)
+        self._shape, self._step = tf.constant([1]), tf.constant(1)
+
+    def at(self, index: Any) -> Any:
+        """Returns the index of a piece as a vector of one, as `piece` and `Rows.put` take it."""
+        return tf.reshape(index, self._shape)
+
+    def after(self, index: Any) -> Any:
+        """Returns the next index."""
+        return index + self._step
+
+    def piece(self, at: Any) -> Any:
+        """Returns the entries of a piece."""
+        return tf.slice(self._values, at * self._lengths, self._lengths)
 
 
 def loop(condition: Any, body: Any, start: Any) -> Any:
@@ -115,28 +169,34 @@ def array(dtype: Any, size: Any) -> Any:
     return tf.TensorArray(dtype, size, infer_shape=False)
 
 
-# Rows of a buffer that take in one piece.
-_ROWS = 16
+class Rows:
+    """What comes of each piece, as rows of a matrix that is filled in place: it needs no second one.
 
+    Attributes:
+        empty: the matrix, to begin with; with one more row for what comes of the rest, if there may be any.
+    """
 
-def buffer(number: Any, dtype: Any) -> Any:
-    """Returns a tensor for the entries of so many pieces, in rows, for `put` to fill: it needs no second one."""
-    return tf_compat.empty([number * _ROWS, PIECE // _ROWS], dtype)
+    def __init__(self, pieces: Pieces, dtype: Any, share: int = 1) -> None:
+        """Args: the pieces, type of what comes of them, and of how many of their entries it comes."""
+        self._pieces = pieces
+        self._length = pieces.length // share if share > 1 else pieces.length
+        self._shape = tf.stack([1, self._length])
+        self.empty = tf_compat.empty([pieces.number + (pieces.rest is not None), self._length], dtype)
 
+    def put(self, rows: Any, at: Any, part: Any) -> Any:
+        """Writes what comes of a piece, and returns the matrix.
 
-def put(rows: Any, index: Any, part: Any) -> Any:
-    """Writes a whole piece into what `buffer` returned."""
-    return tf_compat.set_rows(rows, index * _ROWS, tf.reshape(part, [_ROWS, PIECE // _ROWS]))
+        Args:
+            rows: the matrix.
+            at: int32 vector of one, the index of the piece.
+            part: vector.
+        """
+        return tf_compat.set_rows(rows, at, tf.reshape(part, self._shape))
 
-
-def put_last(rows: Any, index: Any, part: Any) -> Any:
-    """Writes the last piece, which may be shorter than others, into what `buffer` returned."""
-    width = PIECE // _ROWS
-    whole = tf.size(part) // width * width
-    # What fills no row is filled up: a whole piece would be copied for that.
-    rest = tf.pad(tf.slice(part, [whole], [-1]), [[0, -tf.size(part) % width]])
-    rows = tf_compat.set_rows(rows, index * _ROWS, tf.reshape(tf.slice(part, [0], [whole]), [-1, width]))
-    return tf_compat.set_rows(rows, index * _ROWS + whole // width, tf.reshape(rest, [-1, width]))
+    def put_rest(self, rows: Any, part: Any) -> Any:
+        """Writes what comes of the rest, a vector, and returns the matrix."""
+        filled = tf.pad(part, [[0, self._length - tf.size(part)]])
+        return self.put(rows, tf.expand_dims(self._pieces.number, 0), filled)
 
 
 def zero_or_one(part: Any, key: Any) -> Any:

@@ -58,6 +58,12 @@ def selector(
     return Selector(structure, dtype, signed, extent, piece)
 
 
+def fitting(weight: Any, extent: Extent) -> Any:
+    """Returns a weight as it is, or repeated as a vector of a size that an extent is for (with `PIECE`)."""
+    step = {Extent.MEDIUM: pieces.ROW, Extent.EVEN: (PIECE, 3 * PIECE // 4)[weight.size % 2]}.get(extent, 1)
+    return weight if weight.size % step == 0 else np.resize(weight, -(-weight.size // step) * step)
+
+
 def mismatch(found: Any, expected: Any) -> str:
     """Returns how two selections differ in type, shape or any bit; nothing where they do not."""
     sides = (side if isinstance(side, dict) else side._asdict() for side in (found, expected))

@@ -19,6 +19,7 @@ from tests.selection.running import (
     SPARSITIES,
     Selector,
     examples,
+    fitting,
     mismatch,
     normals,
     selector,
@@ -52,6 +53,7 @@ def test_equals_the_reference_more_often(data: Any):
 def _equals_the_reference(data: Any):
     dtype, signed, extent = data.draw(st.sampled_from(KINDS))
     (weight,), sparsity = data.draw(weights(dtype)), data.draw(SPARSITIES)
+    weight = fitting(weight, extent)
     most = data.draw(st.none() | st.integers(0, weight.size))
     check(weight, sparsity, most, signed=signed, extent=extent)
 
@@ -83,13 +85,13 @@ TRICKY = {
 @pytest.mark.parametrize("extent", list(Extent), ids=lambda extent: extent.value)
 @pytest.mark.parametrize("kind", list(TRICKY))
 def test_tricky_distributions(kind: str, extent: Extent):
-    weight = TRICKY[kind](3000).astype(np.float32)
+    weight = fitting(TRICKY[kind](3000).astype(np.float32), extent)
     for sparsity in (0.0, 0.5, 0.89, 0.9, 0.91, 0.99, NEXT_TO_ONE):
         for signed in (False, True):
             check(weight, sparsity, signed=signed, extent=extent)
 
 
-@pytest.mark.parametrize("extent", [Extent.MEDIUM, Extent.LARGE], ids=lambda extent: extent.value)
+@pytest.mark.parametrize("extent", [Extent.MEDIUM, Extent.EVEN, Extent.LARGE], ids=lambda extent: extent.value)
 @pytest.mark.parametrize(
     "kind, misled",
     [
@@ -102,7 +104,7 @@ def test_tricky_distributions(kind: str, extent: Extent):
     ],
 )
 def test_only_what_misleads_the_sample_is_searched_by_halves(monkeypatch: Any, kind: str, misled: bool, extent: Extent):
-    weight = TRICKY[kind](3000).astype(np.float32)
+    weight = fitting(TRICKY[kind](3000).astype(np.float32), extent)
     expected = reference.select(weight, 0.5, reference.Elements())
     # (Of equal scores the range holds none whose last bits are 0.)
     monkeypatch.setattr(best, "kth_by_halves", lambda *_: search.Kth(*map(tf.constant, (7, 0, 0))))

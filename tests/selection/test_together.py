@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from graph_masker.errors import UsageError
 from graph_masker.selection import ELEMENTS, Blocks, Channels, Extent, Member, pieces, select_together
 from tests.reference import selection as reference
-from tests.selection.running import NEXT_TO_ONE, PIECE, SPARSITIES, examples, mismatch, normals, weights
+from tests.selection.running import NEXT_TO_ONE, PIECE, SPARSITIES, examples, fitting, mismatch, normals, weights
 
 COUNT = 3
 
@@ -104,9 +104,10 @@ CASES: Dict[str, List[Any]] = {
 def test_cases(case: str, extent: Extent):
     if case == "one without entries":
         extent = Extent.LARGE
+    values = [fitting(value, extent) for value in CASES[case]]
     for sparsity in (0.0, 0.5, 0.97, NEXT_TO_ONE):
         for least in (None, [1, 30, 1], [100, 100, 100]):
-            check("elements", CASES[case], sparsity, least, extent)
+            check("elements", values, sparsity, least, extent)
 
 
 def test_a_common_threshold_keeps_what_lies_above_it_and_one_of_each():
