@@ -12,6 +12,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import tensorflow.compat.v1 as tf
 
 from graph_masker import tf_compat
+from graph_masker.schedule import FLOAT32_EXACT_ENTRIES
 from graph_masker.selection.keys import Width, to_keys, width_of
 
 # Entries of a piece: few enough for ops that are not shared out among threads, which takes longer than they do.
@@ -37,7 +38,7 @@ class Extent(enum.Enum):
     """How many scores there may be, which decides how they are searched.
 
     `LARGE` is right for any number. `SMALL` is quicker for some thousands, but one at least; `MEDIUM` for as many as a
-    piece has, in whole rows; `EVEN` for what is divided into equal pieces.
+    piece has, in whole rows; `EVEN` for what is divided into equal pieces. Their numbers are exact in float32.
     """
 
     SMALL = "small"
@@ -54,7 +55,9 @@ def extent_of(entries: Optional[int]) -> Extent:
         return Extent.SMALL
     if entries <= PIECE and entries % ROW == 0:
         return Extent.MEDIUM
-    return Extent.EVEN if any(entries % (_STEP * number) == 0 for number in _numbers(entries)) else Extent.LARGE
+    if entries > FLOAT32_EXACT_ENTRIES or all(entries % (_STEP * number) for number in _numbers(entries)):
+        return Extent.LARGE
+    return Extent.EVEN
 
 
 def _numbers(entries: Any) -> Any:

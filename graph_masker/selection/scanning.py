@@ -11,11 +11,11 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.selection.keys import from_key, widened
 from graph_masker.selection.masks import as_mask, count_above, one_for
-from graph_masker.selection.pieces import ROW, Extent, Keys, Pieces, Rows, loop
+from graph_masker.selection.pieces import ROW, Extent, Keys, Rows, loop
 
 # Beyond so many rows that come near, and one of so many, there are too many to look at, for the sake of memory.
-_FEW = 2**12
-_FEW_SHARE = 2
+_FEW = 2**13
+_FEW_SHARE = 4
 
 # Of a key that is marked by, so many bits are 0: times the bits of a one, which have as many in front of them, it is 0
 # in any width, and the next integer is that one. (See `masks.as_mask`.)
@@ -23,22 +23,19 @@ LOW_BITS = 12
 
 
 class Found(NamedTuple):
-    """What lies between two keys, and around them.
+    """The keys that may lie in a range, those of rows that come near it, and what was found of the others.
 
     Attributes:
-        keys: those above the lower one that do not lie above the upper one, in order.
-        above: int32 scalar, how many of all keys lie above the upper one. This, and what follows, means nothing unless
-            a mask is asked for.
-        near: all keys of the rows that were looked at, in order.
-        rows: int32, their numbers.
+        near: all keys of these rows, in order; among them is every key that lies in the range.
+        others: int32 scalar, how many keys of other rows lie above the range.
+        rows: int32, the numbers of the rows.
         mask: of all keys, ones for those above the range, right but for these rows; with some more entries at its end.
         size: int32 scalar, the number of keys.
-        complete: bool scalar, False where there were too many; of what was found, something is missing then.
+        complete: bool scalar, False where there were too many; some are missing then.
     """
 
-    keys: Any
-    above: Any
     near: Any
+    others: Any
     rows: Any
     mask: Any
     size: Any
@@ -51,90 +48,79 @@ class Found(NamedTuple):
         return tf.slice(mask, [0], tf.expand_dims(self.size, 0))
 
 
-def scan(keys: Keys, low: Any, high: Any, mark: Any = None, mask_dtype: Any = None) -> Found:
-    """Looks at all keys once; with a mask to make, gives up where too many may be in range, for the sake of memory.
+def scan(keys: Keys, low: Any, high: Any, mark: Any, mask_dtype: Any) -> Found:
+    """Looks at all keys once, and marks in a mask; gives up where too many may be in range, for the sake of memory.
 
     Args:
-        keys: vector.
+        keys: vector, which is not `SMALL`.
         low: a key.
         high: not below `low`.
-        mark: one whose `LOW_BITS` lowest bits are 0.
-        mask_dtype: of the mask to make and the keys to count; None for neither.
+        mark: a key between them, whose `LOW_BITS` lowest bits are 0.
+        mask_dtype: of the mask.
     """
-    if keys.extent is Extent.SMALL and mask_dtype is None:
-        near, nothing = keys.all(), tf.constant(0)
-        found = tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
-        return Found(found, nothing, near, nothing, nothing, keys.size, tf.constant(True))
-    look = _Look(keys, low, high, mark, mask_dtype)
-    pieces = None if keys.is_short else keys.pieces()
-    distances, total, mask = look.at(keys.scores) if pieces is None else _in_pieces(pieces, look)
-    rows = tf.reshape(tf.where_v2(look.near(distances)), [-1])
-    few = number = tf.size(rows)
-    if mask_dtype is not None:
-        few = tf.minimum(number, tf.maximum(tf.size(distances) // _FEW_SHARE, _FEW))
-        rows = tf.slice(rows, [0], tf.expand_dims(few, 0))
-    whole, rest = keys.scores, None if pieces is None else pieces.rest
+    middle, farthest = _reach(keys, low, high)
+    distances, total, mask, rest = _walked(keys, _Look(keys, middle, mark, mask_dtype))
+    rows = _near_rows(keys, distances, farthest)
+    few = tf.minimum(tf.maximum(tf.size(distances) // _FEW_SHARE, _FEW), tf.size(rows))
+    complete = tf.equal(few, tf.size(rows))
+    near, rows = _keys_of(keys, tf.slice(rows, [0], tf.expand_dims(few, 0)), rest)
     if rest is not None:
-        whole = tf.slice(whole, [0], tf.expand_dims(keys.size - tf.size(rest), 0))
-    near = keys.of(tf.reshape(tf.gather_nd(tf.reshape(whole, [-1, ROW]), tf.expand_dims(rows, 1)), [-1]))
-    if rest is not None:
-        more = keys.of(rest)
-        if mask_dtype is not None:
-            total += count_above(more, mark)
-            last = tf.size(distances, out_type=tf.int64) + tf.range(tf.cast((tf.size(more) - 1) // ROW + 1, tf.int64))
-            rows = tf.concat([rows, last], 0)
-        lowest = tf.constant(keys.width.lowest, keys.width.whole)
-        near = tf.concat([near, tf.pad(more, [[0, -tf.size(more) % ROW]], constant_values=lowest)], 0)
-    found = tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
-    if mask_dtype is None:
-        return Found(found, total, near, rows, mask, keys.size, tf.constant(True))
-    above = total - count_above(found, mark)
-    return Found(found, above, near, tf.cast(rows, tf.int32), mask, keys.size, tf.equal(few, number))
+        total += count_above(keys.of(rest), mark)
+    return Found(near, total - count_above(near, mark), tf.cast(rows, tf.int32), mask, keys.size, complete)
 
 
-def middle_of(low: Any, high: Any) -> Any:
-    """Returns a key half way between two, which may be as far apart as keys can be; not above the mean."""
-    one = tf.ones_like(low)
-    return tf.bitwise.right_shift(low, one) + tf.bitwise.right_shift(high, one)
+def in_range(keys: Keys, low: Any, high: Any) -> Any:
+    """Returns the keys above `low` that are not above `high`, in order, however many they are."""
+    if keys.extent is Extent.SMALL:
+        near = keys.all()
+    else:
+        middle, farthest = _reach(keys, low, high)
+        distances, _, _, rest = _walked(keys, _Look(keys, middle))
+        near, _ = _keys_of(keys, _near_rows(keys, distances, farthest), rest)
+    return tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
 
 
 def mark_between(low: Any, high: Any) -> Any:
     """Returns a key to mark by, not below `low` if that has as many bits of 0 as it needs."""
-    return tf.bitwise.bitwise_and(middle_of(low, high), -(1 << LOW_BITS))
+    return tf.bitwise.bitwise_and(_middle_of(low, high), -(1 << LOW_BITS))
+
+
+def _middle_of(low: Any, high: Any) -> Any:
+    """Returns a key half way between two, which may be as far apart as keys can be; not above the mean."""
+    one = tf.constant(1, low.dtype)
+    return tf.bitwise.right_shift(low, one) + tf.bitwise.right_shift(high, one)
+
+
+def _reach(keys: Keys, low: Any, high: Any) -> Tuple[Any, Any]:
+    """Returns the score in the middle of a range, and the square of how far from it scores of the range may be.
+
+    Squares of differences are rounded alike, so that no score of the range is farther from the middle than its ends
+    are. Some beyond may seem as near: all, where all scores are below 1e-19, whose squares are 0.
+    """
+    least, most = (-keys.width.finite if keys.signed else 0), keys.width.finite
+    ends = tf.minimum(tf.maximum(tf.stack([low, high, _middle_of(low, high)]), least), most)
+    scores = from_key(ends, keys.signed)
+    middle = scores[2]
+    return middle, tf.reduce_max(tf.math.squared_difference(scores, middle))
 
 
 class _Look:
     """What is done with the scores of a piece. Its constants are made here: in a loop they would cost time."""
 
-    def __init__(self, keys: Keys, low: Any, high: Any, mark: Any, mask_dtype: Any) -> None:
-        """Args: as for `scan`."""
+    def __init__(self, keys: Keys, middle: Any, mark: Any = None, mask_dtype: Any = None) -> None:
+        """Args: the score that nearness is to, else as for `scan`; no mark and no type where no mask is to be made."""
         self.mask_dtype = mask_dtype
-        self.real = keys.width.real
         self._keys = keys
         self._mark = mark
         self._after_mark = None if mark is None else mark + 1
         self._one = None if mask_dtype is None else one_for(mask_dtype)
-        least, most = (-keys.width.finite if keys.signed else 0), keys.width.finite
-        ends = [tf.minimum(tf.maximum(key, least), most) for key in (low, middle_of(low, high), high)]
-        lower, self._middle, upper = (from_key(key, keys.signed) for key in ends)
-        self._farthest = tf.maximum(
-            tf.math.squared_difference(lower, self._middle), tf.math.squared_difference(upper, self._middle)
-        )
+        self._middle = middle
         self._rows, self._inner, self._all = tf.constant([-1, ROW]), tf.constant(1), tf.constant([0])
-
-    def near(self, distances: Any) -> Any:
-        """Returns which distances are not beyond the range.
-
-        By floats: of integers, TensorFlow takes the least of each row slowly. Squares of differences are rounded alike,
-        so that none in the range is farther from the middle than its ends are. Some beyond may seem as near: all,
-        where all scores are below 1e-19, whose squares are 0. As integers they compare twice as fast, in one order.
-        """
-        whole = self._keys.width.whole
-        return tf.bitcast(distances, whole) <= tf.bitcast(self._farthest, whole)
 
     def at(self, scores: Any) -> Tuple[Any, Any, Any]:
         """Returns how near each row of a piece comes, how many of its keys lie above the mark (int32), and a mask."""
         wide = widened(scores) if self._keys.signed else tf.abs(widened(scores))
+        # By floats: of integers, TensorFlow takes the least of each row slowly.
         distances = tf.math.squared_difference(tf.reshape(wide, self._rows), self._middle)
         distances = tf.reduce_min(distances, self._inner)
         if self._one is None:
@@ -148,8 +134,12 @@ class _Look:
         return distances, tf.cast(marked, tf.int32), as_mask(held, self.mask_dtype, self._one)
 
 
-def _in_pieces(pieces: Pieces, look: _Look) -> Tuple[Any, Any, Any]:
-    nearness = Rows(pieces, look.real, ROW)
+def _walked(keys: Keys, look: _Look) -> Tuple[Any, Any, Any, Any]:
+    """Returns what `_Look.at` does, of all pieces, and the rest that was not looked at; None where there is none."""
+    if keys.is_short:
+        return (*look.at(keys.scores), None)
+    pieces = keys.pieces()
+    nearness = Rows(pieces, keys.width.real, ROW)
     total, mask = tf.constant(0), tf.constant(0.0)
     if look.mask_dtype is None:
 
@@ -171,4 +161,23 @@ def _in_pieces(pieces: Pieces, look: _Look) -> Tuple[Any, Any, Any]:
     distances = tf.reshape(distances, [-1])
     if pieces.rest is not None:
         distances = tf.slice(distances, [0], tf.expand_dims(pieces.number * pieces.length // ROW, 0))
-    return distances, total, mask
+    return distances, total, mask, pieces.rest
+
+
+def _near_rows(keys: Keys, distances: Any, farthest: Any) -> Any:
+    """Returns the numbers of the rows that come as near as that, int64."""
+    # As integers, which compare twice as fast; of floats that are not below 0 in the same order.
+    is_near = tf.bitcast(distances, keys.width.whole) <= tf.bitcast(farthest, keys.width.whole)
+    return tf.reshape(tf.where_v2(is_near), [-1])
+
+
+def _keys_of(keys: Keys, rows: Any, rest: Any) -> Tuple[Any, Any]:
+    """Returns the keys of some rows and of the rest, which is filled up, and the numbers of all these rows, int64."""
+    whole = keys.scores if rest is None else tf.slice(keys.scores, [0], tf.expand_dims(keys.size - tf.size(rest), 0))
+    whole = tf.reshape(whole, [-1, ROW])
+    near = keys.of(tf.reshape(tf.gather_nd(whole, tf.expand_dims(rows, 1)), [-1]))
+    if rest is None:
+        return near, rows
+    filled = tf.pad(keys.of(rest), [[0, -tf.size(rest) % ROW]], constant_values=keys.width.lowest)
+    first, more = (tf.cast(number, tf.int64) for number in (tf.shape(whole)[0], tf.size(filled) // ROW))
+    return tf.concat([near, filled], 0), tf.concat([rows, first + tf.range(more)], 0)

@@ -19,7 +19,7 @@ from graph_masker.selection.finite import all_finite
 from graph_masker.selection.keys import Width, from_key, width_of
 from graph_masker.selection.masks import mask_of
 from graph_masker.selection.pieces import Extent, Keys
-from graph_masker.selection.scanning import scan
+from graph_masker.selection.scanning import in_range
 from graph_masker.selection.search import kth_of
 from graph_masker.selection.structures import Elements, Selected, UnitStructure
 
@@ -81,7 +81,7 @@ class Member:
         low, high = self._range(place)
         keys = self._keys(scores)
         with tf_compat.first_control_flow():
-            found = scan(keys, low - 1, high).keys
+            found = in_range(keys, low - 1, high)
         must, may = place[1], place[2] > 0
         lowest, highest = (tf.constant(key, width.whole) for key in (width.lowest, width.highest))
         last = kth_of(found, 0, must, width)

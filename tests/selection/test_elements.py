@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_masker.schedule import kept_entries
-from graph_masker.selection import ELEMENTS, Extent, best, kept_units, search
+from graph_masker.selection import ELEMENTS, Extent, best, kept_units, scanning, search
 from tests.reference import selection as reference
 from tests.selection.running import (
     DTYPES,
@@ -116,7 +116,8 @@ def test_too_many_that_tie_are_not_collected(monkeypatch: Any):
     weight = np.full(20_000, 0.1, np.float32)
     weight[::7] = 1
     expected = reference.select(weight, 0.5, reference.Elements())
-    assert not mismatch(selector(ELEMENTS, tf.float32, extent=Extent.LARGE)(weight, 0.5), expected)
+    monkeypatch.setattr(scanning, "_FEW", 16)
+    assert not mismatch(Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5), expected)
     monkeypatch.setattr(best, "kth_by_halves", lambda *_: search.Kth(*map(tf.constant, (7, 0, 0))))
     assert mismatch(Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5), expected)
     # The control: few that tie are.

@@ -62,13 +62,13 @@ DETECTORS = (
     Detector(
         "ssd_mobilenet_v3_small",
         "SSD MobileNet V3 small",
-        Config(ssd("ssd_mobilenet_v3_small", 128, kernel=3, depthwise=True), 128),
+        Config(ssd("ssd_mobilenet_v3_small", 128, kernel=3, depthwise=True, layers=0), 128),
         SECOND,
     ),
     Detector(
         "ssd_mobilenet_v3_large",
         "SSD MobileNet V3 large",
-        Config(ssd("ssd_mobilenet_v3_large", 128, kernel=3, depthwise=True), 128),
+        Config(ssd("ssd_mobilenet_v3_large", 128, kernel=3, depthwise=True, layers=0), 128),
         SECOND,
     ),
     Detector(
