@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_masker.schedule import kept_entries
-from graph_masker.selection import ELEMENTS, Extent, best, kept_units, scanning, search
+from graph_masker.selection import ELEMENTS, Extent, best, kept_units, pieces, scanning, search
+from graph_masker.selection.pieces import extent_of
 from tests.reference import selection as reference
 from tests.selection.running import (
     DTYPES,
@@ -65,6 +66,33 @@ def test_long_vectors(dtype: Any, sparsity: float):
     check(normals([2500], dtype=dtype), sparsity)
 
 
+SIZES = {
+    16_384: Extent.SMALL,
+    16_385: Extent.LARGE,
+    16_392: Extent.MEDIUM,
+    65_536: Extent.MEDIUM,
+    65_544: Extent.LARGE,
+    65_552: Extent.EVEN,
+    82_944: Extent.EVEN,
+    200_001: Extent.LARGE,
+    1_025_024: Extent.EVEN,
+}
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_weights_of_real_sizes_are_searched_as_is_quickest(size: int):
+    extent = extent_of(size)
+    assert extent is SIZES[size]
+    for weight in (normals([size]), np.round(normals([size], seed=1) * 16)):
+        weight = weight.astype(np.float32)
+        for sparsity in (0.5, 0.9):
+            check(weight, sparsity, extent=extent, piece=pieces.PIECE)
+
+
+def test_extents_of_what_is_not_known_or_counted_exactly():
+    assert extent_of(None) is extent_of(0) is extent_of(2**24 + 2**16) is Extent.LARGE
+
+
 TRICKY = {
     "all zero": lambda n: np.zeros(n),
     "all equal": lambda n: np.full(n, -0.5),
@@ -116,7 +144,7 @@ def test_too_many_that_tie_are_not_collected(monkeypatch: Any):
     weight = np.full(20_000, 0.1, np.float32)
     weight[::7] = 1
     expected = reference.select(weight, 0.5, reference.Elements())
-    monkeypatch.setattr(scanning, "_FEW", 16)
+    monkeypatch.setattr(scanning, "_FEW", 2000)
     assert not mismatch(Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5), expected)
     monkeypatch.setattr(best, "kth_by_halves", lambda *_: search.Kth(*map(tf.constant, (7, 0, 0))))
     assert mismatch(Selector(ELEMENTS, tf.float32, False, Extent.LARGE, PIECE)(weight, 0.5), expected)
