@@ -82,6 +82,8 @@ def _images(net: Net, number: int) -> Any:
 
 def _model_fn(net: Net) -> Any:
     def model_fn(features: Any, labels: Any, mode: Any) -> Any:
+        # As an Estimator does: a net that asks for it first would make it under a scope of its own.
+        tf.train.get_or_create_global_step()
         logits = net.logits(features, is_training=True)
         tf.losses.sparse_softmax_cross_entropy(labels, tf.reshape(logits, [1, CLASSES]))
         loss = tf.losses.get_total_loss()
