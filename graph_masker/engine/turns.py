@@ -8,7 +8,10 @@ from graph_masker.engine.weights import Weight
 _AT_ONCE = 2
 
 # So many entries may be in work whatever the largest weight is: their memory is little.
-_LITTLE = 2**21
+_LITTLE = 2**20
+
+# What a weight takes beside its entries, as so many of them.
+_FIXED = 2**15
 
 
 class Turns:
@@ -24,6 +27,24 @@ class Turns:
             device = self._devices.setdefault(_device_of(weight), _Device())
             device.room = max(device.room, weight.entries * 3 // 2, _LITTLE)
 
+    def ordered(self, weights: Sequence[Weight]) -> List[Weight]:
+        """Returns weights in the order in which they are best asked for: the largest first that may run, and while it
+        does, smaller ones beside it.
+        """
+        found: List[Weight] = []
+        for name, device in self._devices.items():
+            left = sorted((item for item in weights if _device_of(item) == name), key=lambda item: -item.entries)
+            trial = _Device(device.room)
+            while left:
+                fitting = [item for item in left if trial.takes(item.entries)]
+                if fitting:
+                    left.remove(fitting[0])
+                    trial.enter(fitting[0].entries)
+                    found.append(fitting[0])
+                else:
+                    trial.end_one()
+        return found
+
     def before(self, weight: Weight) -> List[Any]:
         """Returns the ops that a weight waits for; its own are to be told to `done`."""
         return self._devices[_device_of(weight)].enter(weight.entries)
@@ -36,12 +57,14 @@ class Turns:
 class _Turn:
     """Attributes:
     entries: of the weight.
+    until: when it probably ends, in entries worked on.
     after: how many turns of its device had ended when this one began, in the order in which they ended.
     ends: ops that end it.
     """
 
-    def __init__(self, entries: int, after: int) -> None:
+    def __init__(self, entries: int, until: int, after: int) -> None:
         self.entries = entries
+        self.until = until
         self.after = after
         self.ends: List[Any] = []
 
@@ -51,20 +74,31 @@ class _Device:
 
     Attributes:
         room: entries that may be in work at once.
-        running: turns that the next may run beside; the oldest first.
+        running: turns that the next may run beside; the latest last.
     """
 
-    def __init__(self) -> None:
-        self.room = 0
+    def __init__(self, room: int = 0) -> None:
+        self.room = room
         self.running: List[_Turn] = []
         self._ended: List[_Turn] = []
+        self._now = 0
+
+    def takes(self, entries: int) -> bool:
+        """Returns whether a weight of so many entries may run beside those that do."""
+        used = sum(turn.entries for turn in self.running)
+        return not self.running or (len(self.running) < _AT_ONCE and used + entries <= self.room)
+
+    def end_one(self) -> None:
+        """Lets the next weight wait for the one that probably ends first."""
+        first = min(self.running, key=lambda turn: turn.until)
+        self.running.remove(first)
+        self._ended.append(first)
+        self._now = max(self._now, first.until)
 
     def enter(self, entries: int) -> List[Any]:
-        while self.running and (
-            len(self.running) >= _AT_ONCE or sum(turn.entries for turn in self.running) + entries > self.room
-        ):
-            self._ended.append(self.running.pop(0))
-        self.running.append(_Turn(entries, len(self._ended)))
+        while not self.takes(entries):
+            self.end_one()
+        self.running.append(_Turn(entries, self._now + entries + _FIXED, len(self._ended)))
         # The one that ended last has itself waited for the first of them.
         first = self._ended[-1].after if self._ended else 0
         return [op for turn in self._ended[first:] for op in turn.ends]

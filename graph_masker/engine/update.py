@@ -81,8 +81,7 @@ def _write(
     Nothing is written before all scores are known to be finite. A group finds that out of its own as it counts; the
     first one can wait for the others, so that they are asked separately.
     """
-    # The largest first: what is in work last, beside nothing else, is then little.
-    alone = sorted((item for item in weights if item.pruning.group is None), key=lambda item: -item.entries)
+    alone = writer.turns.ordered([item for item in weights if item.pruning.group is None])
     groups: Dict[str, List[Weight]] = {}
     for weight in weights:
         if weight.pruning.group is not None:

@@ -16,6 +16,7 @@ class Writer:
         scope: the name scope of all ops.
         scores: what each weight is pruned by, once `read` has read it, by the weight's name.
         count: int32 scalar, the steps that averages are taken over; None where nothing is averaged.
+        turns: in which order weights are best written.
     """
 
     def __init__(self, nodes: tf_compat.Nodes, scope: str, pivot: Any, count: Optional[Any], turns: Turns) -> None:
@@ -28,7 +29,7 @@ class Writer:
         self.count = count
         self._nodes = nodes
         self._pivot = pivot
-        self._turns = turns
+        self.turns = turns
 
     def read(self, weight: Weight) -> None:
         """Reads the scores of a weight."""
@@ -58,7 +59,7 @@ class Writer:
 
     def turn(self, weight: Weight, checked: Any) -> List[Any]:
         """Returns what the selection for a weight waits for: the check of all, and weights before."""
-        return [checked, *self._turns.before(weight)]
+        return [checked, *self.turns.before(weight)]
 
     def write(self, weight: Weight, sparsity: Any, checked: Any) -> Any:
         """Selects what stays of a weight and assigns it; returns the number of entries that do, an int32 scalar.
@@ -99,7 +100,7 @@ class Writer:
             assigns.append(nodes.assign(f"{scopes[0]}/threshold", weight.first.threshold, threshold))
             if weight.choice.averages:
                 assigns.extend(self._reset(nodes, weight, assigns))
-        self._turns.done(weight, assigns)
+        self.turns.done(weight, assigns)
         self.assigns.extend(assigns)
 
     def _reset(self, nodes: tf_compat.Nodes, weight: Weight, after: Sequence[Any]) -> List[Any]:

@@ -41,15 +41,15 @@ def keep_best(keys: Keys, kept: Any, dtype: Any) -> Best:
 def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
     low, high = guess(keys, kept)
     found = scan(keys, low, high, mark_between(low, high), dtype)
-    near, number = found.near, tf.size(found.near)
-    # Of those near the range, so many stay. All this is computed whether the guess was right or not: in a branch of a
+    few, number = found.keys, tf.size(found.keys)
+    # Of those in the range, so many stay. All this is computed whether the guess was right or not: in a branch of a
     # cond, its ops would be skipped one by one.
-    staying = kept - found.others
-    padded = tf.concat([near, [keys.width.highest]], 0)
+    staying = kept - found.above
+    padded = tf.concat([few, [keys.width.highest]], 0)
     key = tf_compat.nth_element(padded, tf.minimum(tf.maximum(number - staying, 0), number))
 
-    def tied(near: Any, key: Any, staying: Any) -> Any:
-        return mask_of_first(near, key, staying - count_above(near, key), dtype)[0]
+    def tied(near: Any, few: Any, key: Any, staying: Any) -> Any:
+        return mask_of_first(near, key, staying - count_above(few, key), dtype)[0]
 
     def wrong(scores: Any, kept: Any, low: Any, high: Any) -> Any:
         keys_again = Keys(scores, keys.signed, keys.extent)
@@ -58,12 +58,12 @@ def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
         return mask, from_key(tf_compat.choose(kept > 0, last.key, tf.zeros_like(last.key)), keys.signed)
 
     whole = low.dtype
-    ties = tf_compat.outlined(tied, [whole, whole, tf.int32])
+    ties = tf_compat.outlined(tied, [whole, whole, whole, tf.int32])
     rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32, whole, whole])
-    mask = as_mask(zero_or_one(near, key - 1), dtype)
-    is_right = found.complete & (staying > 0) & (staying <= number) & (key > low) & (key <= high)
-    is_tied = is_right & (count_above(near, key - 1) > staying)
-    mask = found.completed(tf.cond(is_tied, lambda: ties(near, key, staying), lambda: mask))
+    mask = as_mask(zero_or_one(found.near, key - 1), dtype)
+    is_right = found.complete & (staying > 0) & (staying <= number)
+    is_tied = is_right & (count_above(few, key - 1) > staying)
+    mask = found.completed(tf.cond(is_tied, lambda: ties(found.near, few, key, staying), lambda: mask))
     lowest = from_key(key, keys.signed)
     return Best(*tf.cond(is_right, lambda: (mask, lowest), lambda: tuple(rarely(keys.scores, kept, low, high))))
 

@@ -179,10 +179,10 @@ class Rows:
         empty: the matrix, to begin with; with one more row for what comes of the rest, if there may be any.
     """
 
-    def __init__(self, pieces: Pieces, dtype: Any, share: int = 1) -> None:
-        """Args: the pieces, type of what comes of them, and of how many of their entries it comes."""
+    def __init__(self, pieces: Pieces, dtype: Any) -> None:
+        """Args: the pieces, and the type of what comes of them."""
         self._pieces = pieces
-        self._length = pieces.length // share if share > 1 else pieces.length
+        self._length = pieces.length
         self._shape = tf.stack([1, self._length])
         self.empty = tf_compat.empty([pieces.number + (pieces.rest is not None), self._length], dtype)
 

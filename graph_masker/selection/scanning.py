@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.selection.keys import from_key, widened
 from graph_masker.selection.masks import as_mask, count_above, one_for
-from graph_masker.selection.pieces import ROW, Extent, Keys, Rows, loop
+from graph_masker.selection.pieces import ROW, Extent, Keys, Rows, array, loop
 
 # Beyond so many rows that come near, and one of so many, there are too many to look at, for the sake of memory.
 _FEW = 2**13
@@ -23,19 +23,21 @@ LOW_BITS = 12
 
 
 class Found(NamedTuple):
-    """The keys that may lie in a range, those of rows that come near it, and what was found of the others.
+    """The keys that lie in a range, and what was found of the others.
 
     Attributes:
-        near: all keys of these rows, in order; among them is every key that lies in the range.
-        others: int32 scalar, how many keys of other rows lie above the range.
-        rows: int32, the numbers of the rows.
+        keys: those in the range, in order.
+        above: int32 scalar, how many of all keys lie above the range.
+        near: all keys of the rows that come near the range, in order.
+        rows: int32, the numbers of these rows.
         mask: of all keys, ones for those above the range, right but for these rows; with some more entries at its end.
         size: int32 scalar, the number of keys.
         complete: bool scalar, False where there were too many; some are missing then.
     """
 
+    keys: Any
+    above: Any
     near: Any
-    others: Any
     rows: Any
     mask: Any
     size: Any
@@ -58,25 +60,26 @@ def scan(keys: Keys, low: Any, high: Any, mark: Any, mask_dtype: Any) -> Found:
         mark: a key between them, whose `LOW_BITS` lowest bits are 0.
         mask_dtype: of the mask.
     """
-    middle, farthest = _reach(keys, low, high)
-    distances, total, mask, rest = _walked(keys, _Look(keys, middle, mark, mask_dtype))
-    rows = _near_rows(keys, distances, farthest)
-    few = tf.minimum(tf.maximum(tf.size(distances) // _FEW_SHARE, _FEW), tf.size(rows))
+    rows, total, mask, rest = _walked(keys, _Look(keys, low, high, mark, mask_dtype))
+    few = tf.minimum(tf.maximum(keys.size // (ROW * _FEW_SHARE), _FEW), tf.size(rows))
     complete = tf.equal(few, tf.size(rows))
     near, rows = _keys_of(keys, tf.slice(rows, [0], tf.expand_dims(few, 0)), rest)
     if rest is not None:
         total += count_above(keys.of(rest), mark)
-    return Found(near, total - count_above(near, mark), tf.cast(rows, tf.int32), mask, keys.size, complete)
+    found = _between(near, low, high)
+    above = total - count_above(found, mark)
+    return Found(found, above, near, tf.cast(rows, tf.int32), mask, keys.size, complete)
 
 
 def in_range(keys: Keys, low: Any, high: Any) -> Any:
     """Returns the keys above `low` that are not above `high`, in order, however many they are."""
     if keys.extent is Extent.SMALL:
-        near = keys.all()
-    else:
-        middle, farthest = _reach(keys, low, high)
-        distances, _, _, rest = _walked(keys, _Look(keys, middle))
-        near, _ = _keys_of(keys, _near_rows(keys, distances, farthest), rest)
+        return _between(keys.all(), low, high)
+    rows, _, _, rest = _walked(keys, _Look(keys, low, high))
+    return _between(_keys_of(keys, rows, rest)[0], low, high)
+
+
+def _between(near: Any, low: Any, high: Any) -> Any:
     return tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
 
 
@@ -107,31 +110,35 @@ def _reach(keys: Keys, low: Any, high: Any) -> Tuple[Any, Any]:
 class _Look:
     """What is done with the scores of a piece. Its constants are made here: in a loop they would cost time."""
 
-    def __init__(self, keys: Keys, middle: Any, mark: Any = None, mask_dtype: Any = None) -> None:
-        """Args: the score that nearness is to, else as for `scan`; no mark and no type where no mask is to be made."""
+    def __init__(self, keys: Keys, low: Any, high: Any, mark: Any = None, mask_dtype: Any = None) -> None:
+        """Args: as for `scan`; no mark and no type where no mask is to be made."""
         self.mask_dtype = mask_dtype
         self._keys = keys
         self._mark = mark
         self._after_mark = None if mark is None else mark + 1
         self._one = None if mask_dtype is None else one_for(mask_dtype)
-        self._middle = middle
+        self._middle, farthest = _reach(keys, low, high)
+        self._farthest = tf.bitcast(farthest, keys.width.whole)
         self._rows, self._inner, self._all = tf.constant([-1, ROW]), tf.constant(1), tf.constant([0])
+        self._flat = tf.constant([-1])
 
     def at(self, scores: Any) -> Tuple[Any, Any, Any]:
-        """Returns how near each row of a piece comes, how many of its keys lie above the mark (int32), and a mask."""
+        """Returns the numbers of a piece's rows that come near, how many of its keys lie above the mark, and a mask."""
         wide = widened(scores) if self._keys.signed else tf.abs(widened(scores))
-        # By floats: of integers, TensorFlow takes the least of each row slowly.
+        # By floats: of integers, TensorFlow takes the least of each row slowly. As integers they compare twice as fast,
+        # and in the same order, as none is below 0.
         distances = tf.math.squared_difference(tf.reshape(wide, self._rows), self._middle)
-        distances = tf.reduce_min(distances, self._inner)
+        distances = tf.bitcast(tf.reduce_min(distances, self._inner), self._keys.width.whole)
+        near = tf.reshape(tf.where_v2(distances <= self._farthest), self._flat)
         if self._one is None:
-            return distances, tf.constant(0), tf.constant(0.0)
+            return near, tf.constant(0), tf.constant(0.0)
         # One after the other, so that nothing is handed over to another thread, and what is read last is written to.
-        with tf.control_dependencies([distances]):
+        with tf.control_dependencies([near]):
             whole = self._keys.of_wide(wide)
             held = tf.maximum(tf.minimum(whole, self._after_mark), self._mark)
         # Their sum may be more than an integer holds: what is taken from it wraps around as it does.
         marked = tf.reduce_sum(held, self._all) - tf.size(held, out_type=held.dtype) * self._mark
-        return distances, tf.cast(marked, tf.int32), as_mask(held, self.mask_dtype, self._one)
+        return near, tf.cast(marked, tf.int32), as_mask(held, self.mask_dtype, self._one)
 
 
 def _walked(keys: Keys, look: _Look) -> Tuple[Any, Any, Any, Any]:
@@ -139,36 +146,35 @@ def _walked(keys: Keys, look: _Look) -> Tuple[Any, Any, Any, Any]:
     if keys.is_short:
         return (*look.at(keys.scores), None)
     pieces = keys.pieces()
-    nearness = Rows(pieces, keys.width.real, ROW)
+    in_piece = tf.cast(pieces.length // ROW, tf.int64)
+    nears = array(tf.int64, pieces.number)
+
+    def numbered(index: Any, near: Any) -> Any:
+        return near + tf.cast(index, tf.int64) * in_piece
+
     total, mask = tf.constant(0), tf.constant(0.0)
     if look.mask_dtype is None:
 
-        def measure(index: Any, distances: Any) -> Any:
-            at = pieces.at(index)
-            return pieces.after(index), nearness.put(distances, at, look.at(pieces.piece(at))[0])
+        def measure(index: Any, nears: Any) -> Any:
+            near = look.at(pieces.piece(pieces.at(index)))[0]
+            return pieces.after(index), nears.write(index, numbered(index, near))
 
-        _, distances = loop(lambda index, _: index < pieces.number, measure, [0, nearness.empty])
+        _, nears = loop(lambda index, _: index < pieces.number, measure, [0, nears])
     else:
         masks = Rows(pieces, look.mask_dtype)
 
-        def add(index: Any, total: Any, distances: Any, mask: Any) -> Any:
+        def add(index: Any, total: Any, nears: Any, mask: Any) -> Any:
             at = pieces.at(index)
-            rows, marked, part = look.at(pieces.piece(at))
-            return pieces.after(index), total + marked, nearness.put(distances, at, rows), masks.put(mask, at, part)
+            near, marked, part = look.at(pieces.piece(at))
+            nears = nears.write(index, numbered(index, near))
+            return pieces.after(index), total + marked, nears, masks.put(mask, at, part)
 
-        start = [0, total, nearness.empty, masks.empty]
-        _, total, distances, mask = loop(lambda index, *_: index < pieces.number, add, start)
-    distances = tf.reshape(distances, [-1])
-    if pieces.rest is not None:
-        distances = tf.slice(distances, [0], tf.expand_dims(pieces.number * pieces.length // ROW, 0))
-    return distances, total, mask, pieces.rest
-
-
-def _near_rows(keys: Keys, distances: Any, farthest: Any) -> Any:
-    """Returns the numbers of the rows that come as near as that, int64."""
-    # As integers, which compare twice as fast; of floats that are not below 0 in the same order.
-    is_near = tf.bitcast(distances, keys.width.whole) <= tf.bitcast(farthest, keys.width.whole)
-    return tf.reshape(tf.where_v2(is_near), [-1])
+        _, total, nears, mask = loop(lambda index, *_: index < pieces.number, add, [0, total, nears, masks.empty])
+    if pieces.rest is None:
+        return nears.concat(), total, mask, None
+    # What has no elements cannot be put together.
+    rows = tf.cond(pieces.number > 0, nears.concat, lambda: tf.zeros([0], tf.int64))
+    return rows, total, mask, pieces.rest
 
 
 def _keys_of(keys: Keys, rows: Any, rest: Any) -> Tuple[Any, Any]:

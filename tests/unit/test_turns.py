@@ -46,9 +46,21 @@ def test_large_weights_have_no_more_than_their_share_at_once() -> None:
 
 
 def test_little_weights_share_whatever_the_largest_is() -> None:
-    assert 0 not in ancestors([weight(1_000_000), weight(1_000_000)])[1]
+    assert 0 not in ancestors([weight(500_000), weight(500_000)])[1]
+
+
+def test_a_large_weight_keeps_one_thread_and_smaller_ones_the_other() -> None:
+    weights = [weight(size) for size in (100_000, 4_000_000, 900_000, 3_900_000, 1_000_000, 1_100_000, 1_000_000)]
+    order = Turns(weights).ordered(weights)
+    sizes = [item.entries for item in order]
+    assert sizes == [4_000_000, 1_100_000, 1_000_000, 1_000_000, 900_000, 3_900_000, 100_000]
+    after = ancestors(order)
+    assert all(0 not in after[index] for index in (1, 2, 3, 4)) and 0 in after[5]
+    assert together(order) <= 6_000_000
 
 
 def test_devices_do_not_wait_for_each_other() -> None:
     weights = [weight(8_000_000, f"/device:CPU:{index % 2}") for index in range(4)]
     assert ancestors(weights) == {0: set(), 1: set(), 2: {0}, 3: {1}}
+    order = Turns(weights).ordered(weights)
+    assert [item.first.weight.op.device[-1] for item in order] == ["0", "0", "1", "1"]
