@@ -15,6 +15,7 @@ class Config(NamedTuple):
         with_masks: it learns instance masks.
         averages: it trains with moving averages, evaluates and exports them.
         rewriter: text of its graph rewriter; empty for none.
+        calmed: pattern of the names of variables that start at a tenth of what they would; empty for none.
     """
 
     model: str
@@ -22,6 +23,7 @@ class Config(NamedTuple):
     with_masks: bool = False
     averages: bool = False
     rewriter: str = ""
+    calmed: str = ""
 
     def text(self, train: Path, held_out: Path, label_map: Path) -> str:
         """Returns the whole config, with the records to train on and to evaluate, and their label map."""
@@ -182,13 +184,11 @@ _LAYER = """
 %s_hyperparams {
   op: %s
   regularizer { l2_regularizer { weight: 0.0001 } }
-  initializer { truncated_normal_initializer { stddev: %g } }
+  initializer { variance_scaling_initializer { uniform: true mode: FAN_AVG } }
 }
 """
-# Small, since features of weights drawn at random are large: boxes that overflow are NaN, and the op that crops them
-# for masks ends the process then.
-_BOXES = f"mask_rcnn_box_predictor {{ {_LAYER % ('fc', 'FC', 1e-4)} %s }}"
-_MASKS = f"{_LAYER % ('conv', 'CONV', 0.03)} predict_instance_masks: true mask_prediction_conv_depth: 64"
+_BOXES = f"mask_rcnn_box_predictor {{ {_LAYER % ('fc', 'FC')} %s }}"
+_MASKS = f"{_LAYER % ('conv', 'CONV')} predict_instance_masks: true mask_prediction_conv_depth: 64"
 
 
 def faster_rcnn(extractor: str, side: int, crop: int, pool: int, stride: int = 16, masks: bool = False) -> str:
@@ -209,7 +209,7 @@ def faster_rcnn(extractor: str, side: int, crop: int, pool: int, stride: int = 1
 
 def rfcn(extractor: str, side: int) -> str:
     """R-FCN: position-sensitive score maps in the place of a second stage per proposal."""
-    predictor = f"rfcn_box_predictor {{ {_LAYER % ('conv', 'CONV', 0.03)} depth: 128 crop_height: 18 crop_width: 18 }}"
+    predictor = f"rfcn_box_predictor {{ {_LAYER % ('conv', 'CONV')} depth: 128 crop_height: 18 crop_width: 18 }}"
     return _two_stages(extractor, side, _crop(14, 1), predictor, 16)
 
 

@@ -1,6 +1,7 @@
 """The road of a detector, through the API's own entry points, its own Estimator and its own exporter."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -44,6 +45,21 @@ class _Look(tf.train.SessionRunHook):
         checking.check_graph(graph, plan, [LOSS])
         checking.check_nothing_silent(plan, graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES))
         self.seen = _Graph(plan, checking.parameters_of(graph))
+
+
+class _Calmed(tf.train.SessionRunHook):
+    """Starts from a tenth of what some variables would start from."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def begin(self) -> None:
+        variables = [item for item in tf.trainable_variables() if re.search(self._pattern, item.op.name)]
+        assert variables, f"{self._pattern} matches no variable"
+        self._assigns = [item.assign(0.1 * item.initialized_value()) for item in variables]
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        session.run(self._assigns)
 
 
 class _Road:
@@ -90,7 +106,7 @@ def run(name: str, made: Config, folder: Path, brief: bool) -> Result:
     folder.mkdir(parents=True)
     road = _Road(folder, made)
     stages = checking.stages_of(brief)
-    masked, seen = road.train(stages[0])
+    masked, seen = road.train(stages[0], *([_Calmed(made.calmed)] if made.calmed else []))
     checking.check_masks(masked, seen.plan, stages[0])
     for stage in stages[1:]:
         masked, resumed = road.train(stage, checking.Resumed(masked, seen.plan))

@@ -26,6 +26,9 @@ _SMALL = "depth_multiplier: 0.25 min_depth: 8"
 _OWN = "override_base_feature_extractor_hyperparams: true"
 _QUANTIZED = "quantization { delay: %d weight_bits: 8 activation_bits: 8 }"
 
+# Where the branches of a ResNet end. Drawn at random, they double the features' variance at each of its units: boxes
+# overflow and are NaN, and the op that crops them for instance masks ends the process.
+_BRANCHES = "conv3/BatchNorm/gamma$"
 # A map of one pixel has no variance over a single image, by which quantization divides: the rest has more pixels.
 _THREE_MAPS = ssd("ssd_mobilenet_v1", 128, layers=3)
 
@@ -119,12 +122,12 @@ DETECTORS = (
     Detector(
         "mask_rcnn_resnet50_atrous",
         "Mask R-CNN ResNet-50, atrous",
-        Config(faster_rcnn("faster_rcnn_resnet50", 128, 14, 2, 8, masks=True), 128, with_masks=True),
+        Config(faster_rcnn("faster_rcnn_resnet50", 128, 14, 2, 8, masks=True), 128, with_masks=True, calmed=_BRANCHES),
     ),
     Detector(
         "mask_rcnn_resnet101_atrous",
         "Mask R-CNN ResNet-101, atrous",
-        Config(faster_rcnn("faster_rcnn_resnet101", 128, 14, 2, 8, masks=True), 128, with_masks=True),
+        Config(faster_rcnn("faster_rcnn_resnet101", 128, 14, 2, 8, masks=True), 128, with_masks=True, calmed=_BRANCHES),
     ),
     Detector(
         "faster_rcnn_inception_resnet_v2",
