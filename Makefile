@@ -6,7 +6,9 @@ READY := $(VENV)/ready
 # Packages with the same top-level names as others have a folder of their own, which tests put first on the path.
 SECOND_API := $(VENV)/second-api/ready
 SECOND_API_REQUIREMENTS := requirements/second-api-no-deps.txt
-REQUIREMENTS := $(filter-out $(SECOND_API_REQUIREMENTS),$(wildcard requirements/*.txt))
+SPARSEML := $(VENV)/sparseml/ready
+SPARSEML_REQUIREMENTS := requirements/sparseml-no-deps.txt
+REQUIREMENTS := $(filter-out $(SECOND_API_REQUIREMENTS) $(SPARSEML_REQUIREMENTS),$(wildcard requirements/*.txt))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -40,10 +42,15 @@ $(SECOND_API): $(READY) $(SECOND_API_REQUIREMENTS)
 	$(PIP) install --quiet --no-deps --target $(@D) -r $(SECOND_API_REQUIREMENTS)
 	@touch $@
 
+# It is measured where it installs.
+$(SPARSEML): $(READY) $(SPARSEML_REQUIREMENTS)
+	rm -rf $(@D)
+	$(PIP) install --quiet --no-deps --target $(@D) -r $(SPARSEML_REQUIREMENTS) && touch $@ || echo "going on without SparseML"
+
 demo: $(READY)
 	$(BIN)/python -m examples.digit_scenes --out build/demo
 
-bench: $(READY)
+bench: $(READY) $(SPARSEML)
 	$(BIN)/python -m benchmarks
 
 study: $(READY)

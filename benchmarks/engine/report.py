@@ -25,6 +25,7 @@ nothing else: its load before this run was {load:.1f} (0.0 is a quiet one).
   after each step, as its hook does, and is counted in training alone: its step is without.
 - **One update** of all masks at {sparsity:.0%}, {rounds} of each, over normally distributed weights of the shapes that
   graph_masker masks in the net, without the net around them.
+  SparseML 0.12.2 is measured in this alone: it masks constructed graphs of TensorFlow 1, too, and sorts.
 - **Off schedule**: what an update that is not due adds to a run that only counts a step; contrib's in a run of its own.
 - **Ops**: in the graph, per weight, from the difference between {few} weights and all; without summaries, of which
   graph_masker's take one more per weight.
@@ -81,6 +82,8 @@ def _left_out(costs: Sequence[Cost]) -> Sequence[str]:
     notes = []
     if any(cost.global_seconds is None for cost in costs):
         notes.append("One threshold over all weights: not offered by this version's `PruningSpec`, so not measured.")
+    if any(cost.sparseml_seconds is None for cost in costs):
+        notes.append("SparseML: not installed, so not measured; `make bench` installs it where it can be.")
     if any(cost.our_update.memory is None for cost in costs):
         notes.append("Memory: this system does not tell a process its own peak, so not measured.")
     return notes
@@ -112,7 +115,7 @@ def _training_table(costs: Sequence[Cost]) -> str:
 def _updates_table(costs: Sequence[Cost]) -> str:
     headings = (
         *("net", "entries", "ms", "contrib's", "ns per entry", "contrib's", "contrib's / ours"),
-        *("sparsity reached", "contrib's", "one threshold over all, ms", "ns per entry"),
+        *("sparsity reached", "contrib's", "one threshold over all, ms", "ns per entry", "SparseML's, ms"),
     )
     rows = [
         [
@@ -127,6 +130,7 @@ def _updates_table(costs: Sequence[Cost]) -> str:
             f"{cost.contribs_update.sparsity:.6f}",
             _milliseconds(cost.global_seconds),
             _nanoseconds(cost.global_seconds, cost),
+            UNKNOWN if cost.sparseml_seconds is None else _milliseconds(cost.sparseml_seconds),
         ]
         for cost in costs
     ]

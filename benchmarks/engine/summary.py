@@ -80,6 +80,7 @@ class Cost(NamedTuple):
         update_ratio: one update, ours over contrib's.
         empty_seconds: a run of an op that does next to nothing.
         global_seconds: one update with one threshold over all weights; None where this is not offered.
+        sparseml_seconds: one update with SparseML; None where it is not installed.
     """
 
     net: str
@@ -98,6 +99,7 @@ class Cost(NamedTuple):
     update_ratio: Ratio
     empty_seconds: float
     global_seconds: Optional[float]
+    sparseml_seconds: Optional[float]
 
 
 def summarize(
@@ -138,6 +140,7 @@ def summarize(
         update_ratio=paired(due["ours"], due["contrib"]),
         empty_seconds=median(updates["off"]["seconds"]["ours alone"]),
         global_seconds=median(due["global"]) if "global" in due else None,
+        sparseml_seconds=median(due["sparseml"]) if "sparseml" in due else None,
     )
 
 

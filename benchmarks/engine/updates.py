@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, List, Sequence
 import tensorflow.compat.v1 as tf
 
 import graph_masker
-from benchmarks.engine import weights
+from benchmarks.engine import sparseml, weights
 from benchmarks.engine.nets import Shape
 from benchmarks.engine.specs import NEVER, SPARSITY, contribs_pruning, global_spec, spec
 from benchmarks.engine.turns import by_turns
@@ -39,6 +39,8 @@ def _due(shapes: Sequence[Shape], rounds: int) -> Dict[str, Any]:
     asked = global_spec()
     if asked is not None:
         engines["global"] = weights.ours(shapes, asked)
+    if sparseml.is_installed():
+        engines["sparseml"] = sparseml.masked(shapes)
     runs: Dict[str, Run] = {name: _run(made, made.update) for name, made in engines.items()}
     by_turns(runs, 2)
     seconds = by_turns(runs, rounds)

@@ -50,7 +50,7 @@ class Pruned(NamedTuple):
 def ours(shapes: Sequence[Shape], asked: graph_masker.PruningSpec) -> Pruned:
     """Returns weights masked by graph_masker."""
     with tf.Graph().as_default() as graph:
-        train = _train()
+        train = add_train()
         for weight in make_weights(shapes):
             consume(weight)
         masker = graph_masker.mask_graph(graph, asked, train_op=train)
@@ -68,7 +68,7 @@ def contribs(shapes: Sequence[Shape], begin_step: int = 0, conditional: bool = F
     from tensorflow.contrib import model_pruning
 
     with tf.Graph().as_default() as graph:
-        train = _train()
+        train = add_train()
         mask_by_contrib(make_weights(shapes))
         pruning = contribs_pruning(begin_step, frequency=1)
         update = pruning.conditional_mask_update_op() if conditional else pruning.mask_update_op()
@@ -103,5 +103,6 @@ def mask_by_contrib(weights: Sequence[Any]) -> None:
             model_pruning.apply_mask(weight)
 
 
-def _train() -> Any:
+def add_train() -> Any:
+    """Adds an op that counts a step, and returns it."""
     return tf.assign_add(tf.train.get_or_create_global_step(), 1, name="train").op

@@ -1,7 +1,7 @@
 """One pass over many keys: it counts those above a key and marks them in a mask, and finds those of a range.
 
-A row of a few scores may have a key in the range if one of them is near the middle of it. The pass keeps how near each
-row comes; only the few rows that come near are looked at again, all together.
+A row of a few scores may have a key in the range if one of them is near its middle. The pass tells which rows come
+near; only these few are looked at again, all together.
 """
 
 from typing import Any, NamedTuple, Tuple

@@ -106,6 +106,17 @@ def test_what_was_measured_is_summed_up():
     assert found.global_seconds is None
 
 
+def test_sparseml_is_told_only_where_it_was_measured():
+    values = measured()
+    assert cost().sparseml_seconds is None
+    assert any("SparseML: not installed" in note for note in report._left_out([cost()]))
+    values["updates"]["due"]["seconds"]["sparseml"] = [30.0, 50.0, 40.0]
+    beside = summary.summarize(NETS[0], SHAPES, 2, **values)
+    assert beside.sparseml_seconds == 40.0
+    assert "| 40000 |" in report._updates_table([beside])
+    assert not any("SparseML" in note for note in report._left_out([beside]))
+
+
 def test_outcomes_hold_every_budget_against_its_figure():
     found = {outcome.budget: outcome for outcome in summary.outcomes([cost(with_global=True)])}
     expected = {
@@ -135,7 +146,7 @@ def test_what_is_not_offered_or_not_known_has_no_outcome_and_a_sentence():
     page = report.markdown(MACHINE, COUNTS, [found], outcomes)
     assert "One threshold over all weights: not offered" in page
     assert "Memory: this system does not tell" in page
-    complete = cost(with_global=True)
+    complete = cost(with_global=True)._replace(sparseml_seconds=40.0)
     page = report.markdown(MACHINE, COUNTS, [complete], summary.outcomes([complete]))
     assert report.NOT_OFFERED not in page
     assert report.UNKNOWN not in page
