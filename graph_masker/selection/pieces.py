@@ -28,9 +28,6 @@ _SMALL = 2**14
 # an address that vector instructions like.
 _STEP = 16
 
-# So many numbers of pieces are tried for equal ones, and as many again as are needed.
-_MORE = 16
-
 _OVERLAP = 1  # Pieces that may be in work at once.
 
 
@@ -61,9 +58,9 @@ def extent_of(entries: Optional[int]) -> Extent:
 
 
 def _numbers(entries: Any) -> Any:
-    """Returns the numbers of pieces that are tried."""
+    """Returns the numbers of equal pieces that are tried: up to twice as many as are needed."""
     least = (entries - 1) // PIECE + 1
-    return range(least, 2 * least + _MORE) if isinstance(entries, int) else tf.range(least, 2 * least + _MORE)
+    return range(least, 2 * least + 1) if isinstance(entries, int) else tf.range(least, 2 * least + 1)
 
 
 class Keys(NamedTuple):

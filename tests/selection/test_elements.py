@@ -72,7 +72,8 @@ SIZES = {
     16_392: Extent.MEDIUM,
     65_536: Extent.MEDIUM,
     65_544: Extent.LARGE,
-    65_552: Extent.EVEN,
+    # 17 equal pieces would be more than are worth it.
+    65_552: Extent.LARGE,
     82_944: Extent.EVEN,
     200_001: Extent.LARGE,
     1_025_024: Extent.EVEN,
