@@ -1,5 +1,6 @@
 """Whose turn it is: few weights are in work at once, so that an update needs little memory and keeps two cores busy."""
 
+import math
 from typing import Any, Dict, List, Sequence
 
 from graph_masker.engine.weights import Weight
@@ -36,13 +37,13 @@ class Turns:
             left = sorted((item for item in weights if _device_of(item) == name), key=lambda item: -item.entries)
             trial = _Device(device.room)
             while left:
-                fitting = [item for item in left if trial.takes(item.entries)]
-                if fitting:
-                    left.remove(fitting[0])
-                    trial.enter(fitting[0].entries)
-                    found.append(fitting[0])
-                else:
+                most = trial.most()
+                index = next((index for index, item in enumerate(left) if item.entries <= most), None)
+                if index is None:
                     trial.end_one()
+                    continue
+                found.append(left.pop(index))
+                trial.enter(found[-1].entries)
         return found
 
     def before(self, weight: Weight) -> List[Any]:
@@ -83,10 +84,11 @@ class _Device:
         self._ended: List[_Turn] = []
         self._now = 0
 
-    def takes(self, entries: int) -> bool:
-        """Returns whether a weight of so many entries may run beside those that do."""
-        used = sum(turn.entries for turn in self.running)
-        return not self.running or (len(self.running) < _AT_ONCE and used + entries <= self.room)
+    def most(self) -> float:
+        """Returns how many entries a weight may have to run beside those that do; less than 0 where none may."""
+        if not self.running:
+            return math.inf
+        return self.room - sum(turn.entries for turn in self.running) if len(self.running) < _AT_ONCE else -1
 
     def end_one(self) -> None:
         """Lets the next weight wait for the one that probably ends first."""
@@ -96,7 +98,7 @@ class _Device:
         self._now = max(self._now, first.until)
 
     def enter(self, entries: int) -> List[Any]:
-        while not self.takes(entries):
+        while entries > self.most():
             self.end_one()
         self.running.append(_Turn(entries, self._now + entries + _FIXED, len(self._ended)))
         # The one that ended last has itself waited for the first of them.
