@@ -72,7 +72,8 @@ def model_fn(features: Any, labels: Any, mode: str, params: Request) -> Any:
     loss = tf.losses.sparse_softmax_cross_entropy(labels, logits)
     train_op, hooks = None, []
     if mode == tf.estimator.ModeKeys.TRAIN:
-        optimizer = tf.train.MomentumOptimizer(0.05, 0.9)
+        # What is uneven is to stay so, however stale the gradients of other workers are.
+        optimizer = tf.train.MomentumOptimizer(0.05 if params.partitions == 1 else 0.002, 0.9)
         if params.sync:
             optimizer = tf.train.SyncReplicasOptimizer(optimizer, params.workers, params.workers)
             is_chief = task()["type"] == "chief"

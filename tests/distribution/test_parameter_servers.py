@@ -118,7 +118,7 @@ def test_whole_clusters(tmp_path, options, monkeypatch):
         for name, shape in member.SHAPES.items():
             mask = held[name.replace("kernel", "mask")]
             # Each part for itself would keep as many. Those of the first are larger.
-            assert mask[: shape[0] // 2].sum() > 0.7 * mask.sum()
+            assert mask[: shape[0] // 2].sum() > 0.9 * mask.sum()
     _assert_same_evaluation(tmp_path, held, monkeypatch)
 
 
