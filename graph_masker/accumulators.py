@@ -3,9 +3,13 @@
 The addition is a condition of the masked gradient: it happens once whenever that is computed for training, in the same
 session.run, and before an optimizer writes the weight. A gradient that is not finite adds nothing and is counted: one
 such step, which dynamic loss scaling skips by design, would spoil a sum for good.
+
+A weight that is mirrored on several devices has its gradient in parts, one per copy, which its optimizer adds up. So
+does the criterion, beside the first copy, once the last part has come.
 """
 
-from typing import Any, Dict, Tuple
+import contextlib
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -39,6 +43,20 @@ def criterion_of(site: Site) -> Criterion:
     return CRITERIA["magnitude" if site.pruning is None else site.pruning.criterion]
 
 
+class _Shown(NamedTuple):
+    """A part of a weight's gradient: all of it, unless the weight has copies.
+
+    Attributes:
+        site: the copy.
+        product: the op that multiplies its mask and it.
+        gradient: of that product.
+    """
+
+    site: Site
+    product: Any
+    gradient: Any
+
+
 class Accumulators:
     """The accumulators of one graph, made when a weight's gradient first asks for one.
 
@@ -56,6 +74,8 @@ class Accumulators:
         self.skipped: Any = None
         self.active = active
         self._graph = graph
+        # Of each copy of a mirrored weight, what was shown, in order.
+        self._parts: Dict[str, List[_Shown]] = {}
 
     def masked(self, site: Site, product: Any, gradient: Any, name: str) -> Any:
         """Returns the gradient of a weight, given that of the masked weight, which the criterion is shown.
@@ -71,22 +91,46 @@ class Accumulators:
             return self._masked(site, product, gradient, name)
 
     def _masked(self, site: Site, product: Any, gradient: Any, name: str) -> Any:
-        mask, weight = product.inputs
-        criterion = criterion_of(site)
-        if criterion.contribution is None or not self.active:
+        mask = product.inputs[0]
+        if criterion_of(site).contribution is None or not self.active:
             return tf.multiply(gradient, mask, name=name)
         gradient = tf.convert_to_tensor(gradient)
+        parts = self._parts_with(_Shown(site, product, gradient))
+        with tf.control_dependencies([] if parts is None else self._add(parts)):
+            return tf.multiply(gradient, mask, name=name)
+
+    def _parts_with(self, shown: _Shown) -> Optional[List[_Shown]]:
+        """Returns all parts of a gradient, in the order of the copies; None before the last has come."""
+        first = shown.site.mirror_of or shown.site.variable
+        copies = [copy.op.name for copy in tf_compat.copies_named(self._graph, first)]
+        if len(copies) < 2:
+            return [shown]
+        self._parts.setdefault(shown.site.variable, []).append(shown)
+        # A weight's gradient may be asked for more than once: each copy's then is, as often.
+        number = len(self._parts[shown.site.variable])
+        parts = [self._parts.get(copy, []) for copy in copies]
+        return [part[number - 1] for part in parts] if all(len(part) >= number for part in parts) else None
+
+    def _add(self, parts: List[_Shown]) -> List[Any]:
+        """Returns ops that add what a gradient contributes, beside the first copy of its weight."""
+        site, product, gradient = parts[0]
+        mask, weight = product.inputs
+        criterion = criterion_of(site)
+        assert criterion.contribution is not None
         accumulator, is_first = self._accumulator(site, mask, criterion)
         dtype = accumulator.dtype.base_dtype
-        contribution = criterion.contribution(tf.cast(weight, dtype), tf.cast(gradient, dtype))
-        is_finite = tf.reduce_all(tf.is_finite(contribution))
-        # Unlike a product, this one is 0 whatever is multiplied by 0.
-        added = [accumulator.assign_add(tf.math.multiply_no_nan(contribution, tf.cast(is_finite, dtype)))]
-        added.append(self.skipped.assign_add(tf.cast(tf.logical_not(is_finite), tf.int32), use_locking=True))
-        if is_first and self.count is not None:
-            added.append(self.count.assign_add(1))
-        with tf.control_dependencies(added):
-            return tf.multiply(gradient, mask, name=name)
+        with contextlib.ExitStack() as stack:
+            if len(parts) > 1:
+                stack.enter_context(tf.device(product.device))
+                gradient = tf.add_n([part.gradient for part in parts])
+            contribution = criterion.contribution(tf.cast(weight, dtype), tf.cast(gradient, dtype))
+            is_finite = tf.reduce_all(tf.is_finite(contribution))
+            # Unlike a product, this one is 0 whatever is multiplied by 0.
+            added = [accumulator.assign_add(tf.math.multiply_no_nan(contribution, tf.cast(is_finite, dtype)))]
+            added.append(self.skipped.assign_add(tf.cast(tf.logical_not(is_finite), tf.int32), use_locking=True))
+            if is_first and self.count is not None:
+                added.append(self.count.assign_add(1))
+        return added
 
     def of(self, site: Site) -> Any:
         """Returns the variable that a site's criterion adds up in; None where no gradient was shown to it.

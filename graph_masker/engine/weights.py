@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-from graph_masker import selection
+from graph_masker import selection, tf_compat
 from graph_masker.accumulators import Accumulators, criterion_of
 from graph_masker.criteria import Criterion
 from graph_masker.engine.choosing import Choice
@@ -80,10 +80,12 @@ def _weight(
 ) -> Weight:
     parts = tuple(sorted(group, key=lambda item: item.site.part.offset if item.site.part else ()))
     criterion = criterion_of(parts[0].site)
-    if mirrors and criterion.contribution is not None:
+    elsewhere = tf_compat.copies_elsewhere(parts[0].weight)
+    if elsewhere and criterion.contribution is not None:
         raise PlanError(
-            f"{name}: criterion {criterion.name} needs the gradient of all replicas, found one that is computed by "
-            f"{len(mirrors) + 1} of them in parts; give it criterion magnitude by a rule, or train on one device"
+            f"{name}: criterion {criterion.name} needs the whole gradient, of which other processes compute "
+            f"{elsewhere} of {elsewhere + len(mirrors) + 1} parts; give it criterion magnitude by a rule, or use "
+            "MirroredStrategy"
         )
     scores = tuple(_scores(part, criterion, accumulators) for part in parts)
     pruning = parts[0].site.pruning or Pruning(spec.target_sparsity)

@@ -12,6 +12,7 @@ from graph_masker.tf_compat.collections import (
     savers_of_meta_graph,
 )
 from graph_masker.tf_compat.distribution import (
+    copies_elsewhere,
     copies_of,
     first_copy,
     global_step,
@@ -123,6 +124,7 @@ from graph_masker.tf_compat.sessions import (
 )
 from graph_masker.tf_compat.variables import (
     buffer_of,
+    copies_named,
     initializer_of,
     load_variable,
     part_of,
@@ -173,6 +175,8 @@ __all__ = [
     "captured_variables",
     "choose",
     "collections_of",
+    "copies_elsewhere",
+    "copies_named",
     "copies_of",
     "empty",
     "estimator_model_fn",

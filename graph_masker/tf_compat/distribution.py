@@ -41,6 +41,13 @@ def copies_of(variable: Any) -> Tuple[Any, ...]:
     return tuple(variable.values) if isinstance(variable, values.DistributedVariable) else (variable,)
 
 
+def copies_elsewhere(variable: Any) -> int:
+    """Returns how many copies of a variable other processes have, which train it together with this one."""
+    whole = whole_of(variable)
+    strategy = whole.distribute_strategy if isinstance(whole, values.DistributedVariable) else None
+    return 0 if strategy is None else int(strategy.num_replicas_in_sync) - len(copies_of(whole))
+
+
 def first_copy(variable: Any) -> Any:
     """Returns the copy by whose name a variable is known; a variable without copies itself."""
     return copies_of(variable)[0]

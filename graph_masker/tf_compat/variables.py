@@ -1,7 +1,7 @@
 """Variables: partitioned ones, what they start from, what they read."""
 
 import contextlib
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -31,6 +31,12 @@ def part_of(variable: Any) -> str:
 def variable_named(graph: Any, name: str) -> Any:
     """Returns the global variable of a graph whose op has this name; None where there is none."""
     return next((variable for variable in variables_of(graph) if variable.op.name == name), None)
+
+
+def copies_named(graph: Any, name: str) -> Tuple[Any, ...]:
+    """Returns the variables that the one of this name consists of, as `copies_of`; nothing where there is none."""
+    variable = variable_named(graph, name)
+    return () if variable is None else copies_of(whole_of(variable))
 
 
 def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool, beside: Any) -> Any:

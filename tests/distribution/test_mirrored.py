@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.estimators import read_all
-from graph_masker import PlanError, PruningSpec, auto_mask, fold_checkpoint, inspect_model
+from graph_masker import PruningSpec, auto_mask, fold_checkpoint, inspect_model
 from graph_masker.schedule import kept_entries
 from tests.helpers.bits import assert_same_bits, differences
 
@@ -194,8 +194,29 @@ def test_warm_starts_bring_masks_to_every_copy(tmp_path):
             assert_same_bits({"": held[mask]}, {"": look.seen[0][name]})
 
 
+def _linear(features, labels, mode):
+    """Its gradients are of the weight's first power: they stay exact for longer."""
+    outputs = tf.layers.dense(features, 8, name="first", use_bias=False, kernel_initializer=_weight("first/kernel"))
+    loss = tf.reduce_mean(tf.square(outputs[:, :3] + outputs[:, 3:6] - labels)) * 0.75
+    train_op = tf.train.GradientDescentOptimizer(2.0**-3).minimize(loss, tf.train.get_global_step())
+    return tf.estimator.EstimatorSpec(mode, outputs, loss, train_op)
+
+
 @pytest.mark.parametrize("criterion", ("movement", "taylor"))
-def test_criteria_that_need_the_whole_gradient_are_refused(tmp_path, criterion):
-    spec = PruningSpec(target_sparsity=0.75, begin_step=1, end_step=4, frequency=1, criterion=criterion)
-    with pytest.raises(PlanError, match=f"first/kernel: criterion {criterion} needs the gradient of all replicas"):
-        _train(tmp_path / "run", 2, strategy=_strategy(), spec=spec)
+def test_criteria_are_shown_the_whole_gradient(tmp_path, criterion):
+    spec = PruningSpec(target_sparsity=0.75, begin_step=1, end_step=2, frequency=1, criterion=criterion)
+    look = _Look("/mask")
+    # The last step adds up after the last update.
+    trained = _train(tmp_path / "mirrored", 3, _linear, _strategy(), spec, [look])
+    mirrored = read_all(trained.latest_checkpoint())
+    single = read_all(_train(tmp_path / "single", 3, _linear, spec=spec).latest_checkpoint())
+    sums = f"first/{criterion}"
+    assert np.count_nonzero(single[sums]) > 5
+    assert single["first/mask"].sum() == kept_entries(48, 0.75)
+    assert_same_bits(mirrored, single)
+    for values in look.seen:
+        assert_same_bits({"": values["first/mask"]}, {"": values["first/mask/replica_1"]})
+    # Half the batch gives something else.
+    half = tf.estimator.Estimator(auto_mask(_linear, spec), config=_config(tmp_path / "half"))
+    half.train(_batches(BATCH // 2), max_steps=3)
+    assert differences({"": read_all(half.latest_checkpoint())[sums]}, {"": single[sums]})

@@ -1,8 +1,10 @@
 """Replicas in one graph: gradients of each, loops of one's own, Keras, failures, and strategies of one device."""
 
+import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from tensorflow.python.eager import def_function
 from tensorflow.python.ops import gradients_util
 
 from fixtures.estimators import read_all
-from graph_masker import PruningSpec, UsageError, auto_mask, auto_mask_estimator, fold_checkpoint, masking
+from graph_masker import PlanError, PruningSpec, UsageError, auto_mask, auto_mask_estimator, fold_checkpoint, masking
 from graph_masker.schedule import kept_entries
 from tests.distribution import fit
 from tests.distribution.test_mirrored import (
@@ -258,6 +260,25 @@ def test_strategies_that_are_not_supported_are_refused_by_masking():
     expected = r"masking: expected MirroredStrategy, .* found CentralStorageStrategy.* of 2 replicas; use one of those"
     with pytest.raises(UsageError, match=expected):
         _looped(strategy, 1)
+
+
+@pytest.mark.parametrize("criterion", ("movement", "magnitude"))
+def test_criteria_are_refused_where_other_processes_have_a_part_of_the_gradient(monkeypatch, criterion):
+    cluster = {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
+    monkeypatch.delenv("TF_CONFIG")
+    spec = replace(SPEC, criterion=criterion)
+    refused = "first/kernel: criterion movement needs the whole gradient, of which other processes compute 1 of 2 parts"
+    expected = pytest.raises(PlanError, match=refused) if criterion == "movement" else contextlib.nullcontext()
+
+    def step():
+        loss = tf.reduce_mean(tf.layers.dense(tf.ones([2, 3]), 4, name="first"))
+        return tf.train.GradientDescentOptimizer(0.1).minimize(loss, tf.train.get_or_create_global_step())
+
+    with tf.Graph().as_default(), expected, masking(spec) as masker, strategy.scope():
+        strategy.experimental_run_v2(step)
+        assert list(masker.masks) == ["first/kernel"]
 
 
 def test_groups_and_structures_on_several_devices(tmp_path):

@@ -26,9 +26,10 @@ _SMALL = "depth_multiplier: 0.25 min_depth: 8"
 _OWN = "override_base_feature_extractor_hyperparams: true"
 _QUANTIZED = "quantization { delay: %d weight_bits: 8 activation_bits: 8 }"
 
-# Where the branches of a ResNet end. Drawn at random, they double the features' variance at each of its units: boxes
-# overflow and are NaN, and the op that crops them for instance masks ends the process.
-_BRANCHES = "conv3/BatchNorm/gamma$"
+# The first convolution of a ResNet, and where its branches begin and end. Drawn at random, with the statistics of batch
+# norm that it starts with, features grow to hundreds, gradients with them, and boxes overflow and are NaN:
+# the op that crops them for instance masks ends the process.
+_BRANCHES = "conv[13]/BatchNorm/gamma$"
 # A map of one pixel has no variance over a single image, by which quantization divides: the rest has more pixels.
 _THREE_MAPS = ssd("ssd_mobilenet_v1", 128, layers=3)
 
