@@ -162,7 +162,7 @@ class Masker:
         self._join_mirrors()
         if self._masked and self._last_update is None:
             is_resource = all(item.site.kind == "resource" for item in self._masked.values())
-            self._last_update = last_update_step(self.graph, is_resource, self.masked_variables[0].mask)
+            self._last_update = last_update_step(self.graph, is_resource, self.masked_variables[0].weight)
         if changes(plan):
             verify_masked(self.graph, plan, [*shown, *lost], originals)
         else:

@@ -17,6 +17,6 @@ def last_update_step(graph: Any, use_resource: bool, beside: Any) -> Any:
     Args:
         graph: the graph.
         use_resource: whether it is to be a resource variable.
-        beside: a mask, which it is to lie beside.
+        beside: a weight, which it is to lie beside.
     """
     return tf_compat.step_variable(graph, LAST_UPDATE_STEP, tf.constant_initializer(NEVER), use_resource, beside)

@@ -107,6 +107,18 @@ def place_of(op: Any) -> str:
     return device if tf.DeviceSpec.from_string(device).job not in (None, "localhost") else ""
 
 
+def place_beside(variable: Any) -> str:
+    """Returns where a variable lies that is to be saved together with another one.
+
+    That is the place of the other one's op, or, where that has copies on several devices, the processor beside the
+    first: a saver writes what belongs to one processor into one file. "" where no place is needed.
+    """
+    if not isinstance(whole_of(variable), values.DistributedVariable):
+        return place_of(variable.op)
+    device = tf.DeviceSpec.from_string(first_copy(whole_of(variable)).op.device)
+    return str(device.replace(device_type="CPU", device_index=0).to_string())
+
+
 def is_chief(config: Any) -> bool:
     """Tells whether this process is the one that looks after the variables that it sees.
 

@@ -5,7 +5,7 @@ from typing import Any, Iterator, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from graph_masker.tf_compat.distribution import copies_of, place_of, variables_of, whole_of
+from graph_masker.tf_compat.distribution import copies_of, place_beside, variables_of, whole_of
 from graph_masker.tf_compat.ops import root_variable_scope
 from graph_masker.view import Slice
 
@@ -47,12 +47,12 @@ def step_variable(graph: Any, name: str, initializer: Any, use_resource: bool, b
         name: of the variable.
         initializer: its own.
         use_resource: whether it is a resource variable.
-        beside: the variable on whose parameter server it lies, if that is on one: all workers are to share it.
+        beside: a variable that it is to be saved with (see `place_beside`). On its parameter server, workers share it.
     """
     known = variable_named(graph, name)
     if known is not None:
         return known
-    place = place_of(beside.op)
+    place = place_beside(beside)
     with contextlib.ExitStack() as stack:
         stack.enter_context(graph.as_default())
         stack.enter_context(graph.control_dependencies(None))

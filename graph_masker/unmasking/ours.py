@@ -8,13 +8,14 @@ from graph_masker.errors import SourceError
 from graph_masker.plan import LAST_UPDATE_STEP
 from graph_masker.sites.effects import ignores_value, is_write
 from graph_masker.steps import OWN_STEP
-from graph_masker.unmasking.definition import Definition, OpName, op_of
+from graph_masker.unmasking.definition import Definition, OpName, data_inputs, op_of
 from graph_masker.view import PLAIN_READS, GraphView, MaskRecord
 
 # contrib's Pruning opens its scope more than once.
 _UPDATES = re.compile(r"model_pruning(_\d+)?$")
 # Ops that take any number of inputs, of which each stands for itself.
 SLOTTED = frozenset({"SaveV2", "Save", "SaveSlices", "Pack", "MergeSummary"})
+_CHECKS = frozenset({"IsVariableInitialized", "VarIsInitializedOp"})
 
 
 class Ours:
@@ -60,9 +61,17 @@ def find_ours(view: GraphView) -> Ours:
     return Ours(records, frozenset(name for name in found if name in view.nodes and view.is_variable(name)))
 
 
-def _is_entry(node: Any, listing: Any) -> bool:
+def _is_entry(definition: Definition, name: OpName, listing: Any, state: FrozenSet[OpName]) -> bool:
     """Tells whether what an op lists may be left out of it: any tensor of a saver, but of a stack only checks."""
-    return listing.op != "Pack" or node.op in ("IsVariableInitialized", "VarIsInitializedOp")
+    return listing.op != "Pack" or _is_check(definition, name, state)
+
+
+def _is_check(definition: Definition, name: OpName, state: FrozenSet[OpName]) -> bool:
+    """Tells whether an op says that one of some variables is initialized, or several, copies of a mirrored one."""
+    node = definition.nodes[name]
+    if node.op == "LogicalAnd":
+        return all(_is_check(definition, op_of(text), state) for text in data_inputs(node))
+    return node.op in _CHECKS and op_of(node.input[0]) in state
 
 
 def remove_ours(definition: Definition, ours: Ours, kept: Set[OpName], source: str) -> None:
@@ -85,14 +94,15 @@ def remove_ours(definition: Definition, ours: Ours, kept: Set[OpName], source: s
         name = stack.pop()
         for reader in tuple(definition.data_readers(name)):
             node = reader.node
-            if node.name in seen or (node.op in SLOTTED and _is_entry(definition.nodes[name], node)):
+            if node.name in seen or (node.op in SLOTTED and _is_entry(definition, name, node, ours.state)):
                 continue
             if is_write(node.op) and op_of(node.input[0]) not in definition.removed:
                 raise SourceError(
                     f"{source}: '{node.name}' writes '{op_of(node.input[0])}' from pruning's variables, so that the "
                     "graph without them is not known; build it by the model's own code"
                 )
-            if not (node.name in owned or node.op in PLAIN_READS or ignores_value(node.op)):
+            is_handed_on = node.op in PLAIN_READS or _is_check(definition, node.name, ours.state)
+            if not (node.name in owned or is_handed_on or ignores_value(node.op)):
                 raise SourceError(
                     f"{source}: {node.op} '{node.name}' computes with pruning's variables, so that the graph without "
                     "them is not known; build it by the model's own code"

@@ -1,5 +1,7 @@
 """Estimators under MirroredStrategy, on two virtual devices."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -220,3 +222,34 @@ def test_criteria_are_shown_the_whole_gradient(tmp_path, criterion):
     half = tf.estimator.Estimator(auto_mask(_linear, spec), config=_config(tmp_path / "half"))
     half.train(_batches(BATCH // 2), max_steps=3)
     assert differences({"": read_all(half.latest_checkpoint())[sums]}, {"": single[sums]})
+
+
+def _computed(meta_graph):
+    """Returns what each op computes from what, but for those that only wait for others."""
+    nodes = [node for node in meta_graph.graph_def.node if node.op != "NoOp"]
+    return {node.name: (node.op, [text for text in node.input if not text.startswith("^")]) for node in nodes}
+
+
+@pytest.mark.parametrize("criterion", ("magnitude", "taylor"))
+def test_the_graph_beside_a_folded_checkpoint_is_the_dense_one(tmp_path, criterion):
+    spec = PruningSpec(target_sparsity=0.75, begin_step=1, end_step=2, frequency=1, criterion=criterion)
+    _train(tmp_path / "masked", 2, _momentum, _strategy(), spec)
+    dense = tf.estimator.Estimator(_momentum, config=_config(tmp_path / "dense", _strategy()))
+    dense.train(_batches(BATCH // 2), max_steps=2)
+    folded = fold_checkpoint(str(tmp_path / "masked"), str(tmp_path / "folded")).prefix
+    found, expected = (
+        tf.MetaGraphDef.FromString(Path(f"{prefix}.meta").read_bytes())
+        for prefix in (folded, dense.latest_checkpoint())
+    )
+    assert _computed(found) == _computed(expected)
+    masked = tf.MetaGraphDef.FromString((tmp_path / "masked" / "model.ckpt-2.meta").read_bytes())
+    assert _computed(masked) != _computed(expected)
+    with tf.Graph().as_default() as graph, tf.Session(config=tf.ConfigProto(device_count={"CPU": 2})) as session:
+        saver = tf.train.import_meta_graph(found)
+        saver.restore(session, folded)
+        again = saver.save(session, str(tmp_path / "again"))
+        copies = session.run([f"{name}{copy}/Read/ReadVariableOp:0" for name in SHAPES for copy in ("", "/replica_1")])
+        assert not graph.get_collection("masks")
+    held = read_all(again)
+    assert_same_bits(held, read_all(folded))
+    assert_same_bits(dict(enumerate(copies)), dict(enumerate(held[name] for name in SHAPES for _ in range(2))))
