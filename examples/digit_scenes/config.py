@@ -62,7 +62,8 @@ def write_config(phase: Phase, layout: Layout) -> None:
     config = read_config(phase.template)
     train = config.train_config
     train.num_steps = phase.steps
-    schedule = train.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate
+    optimizer = getattr(train.optimizer, train.optimizer.WhichOneof("optimizer"))
+    schedule = optimizer.learning_rate.cosine_decay_learning_rate
     schedule.learning_rate_base = phase.learning_rate
     schedule.total_steps = phase.steps
     schedule.warmup_learning_rate = phase.learning_rate / 10

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf import text_format
 from object_detection import model_hparams, model_lib
+from object_detection.protos import optimizer_pb2
 from tensorflow.python.framework import random_seed
 
 from examples.digit_scenes import config
@@ -32,6 +33,15 @@ LOSSES = (
     "regularization_loss",
     "total_loss",
 )
+
+# What differs from the demo's model.
+_CONFIG = """
+  model { faster_rcnn {
+    feature_extractor { batch_norm_trainable: true }
+    second_stage_box_predictor { mask_rcnn_box_predictor { mask_height: 14 mask_width: 14 } }
+  } }
+  train_config { batch_size: 1 }
+"""
 
 Digests = Dict[str, Any]
 
@@ -104,8 +114,11 @@ class Scenes(NamedTuple):
         config.write_config(phase, self.layout)
         pipeline = config.read_config(phase.config)
         # Batch norm that trains has more to compare. A schedule does not depend on where a run is to stop.
-        pipeline.model.faster_rcnn.feature_extractor.batch_norm_trainable = True
-        pipeline.train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate.total_steps = STEPS
+        text_format.Merge(_CONFIG, pipeline)
+        rate, optimizer = optimizer_pb2.LearningRate(), pipeline.train_config.optimizer
+        rate.CopyFrom(optimizer.adam_optimizer.learning_rate)
+        rate.cosine_decay_learning_rate.total_steps = STEPS
+        optimizer.momentum_optimizer.learning_rate.CopyFrom(rate)
         pipeline.train_input_reader.shuffle = False
         phase.config.write_text(text_format.MessageToString(pipeline))
         run_config = tf.estimator.RunConfig(
