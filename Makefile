@@ -14,10 +14,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: help setup demo bench study test test-all models check format package clean
+.PHONY: help setup demo demo-maskrcnn bench study test test-all models check format package clean
 
 help:
 	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
+	@echo "make demo-maskrcnn  the same with Mask R-CNN and instance masks (twenty minutes)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the slow tests too"
 	@echo "make models    take every real model through the whole road (hours), write docs/models.md"
@@ -49,6 +50,9 @@ $(SPARSEML): $(READY) $(SPARSEML_REQUIREMENTS)
 
 demo: $(READY)
 	$(BIN)/python -m examples.digit_scenes --out build/demo
+
+demo-maskrcnn: $(READY)
+	$(BIN)/python -m examples.digit_scenes --model mask_rcnn --out build/demo-maskrcnn
 
 bench: $(READY) $(SPARSEML)
 	$(BIN)/python -m benchmarks

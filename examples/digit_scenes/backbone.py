@@ -47,8 +47,10 @@ def train(
         tf.set_random_seed(seed)
         image = tf.placeholder(tf.uint8, [BATCH, SIDE, SIDE, 3])
         label = tf.placeholder(tf.int64, [BATCH])
-        # As in the API's extractor, but for the decay: that of the default is for many more steps.
-        norm = {"normalizer_fn": slim.batch_norm, "normalizer_params": {"decay": 0.97, "scale": True, "epsilon": 0.001}}
+        # As in the API's extractor, but for the decay: that of the default is for many more steps. Statistics that are
+        # far from the features' own let these grow beyond all bounds once they are fixed.
+        params = {"decay": min(0.97, max(0.0, 1.0 - 5.0 / steps)), "scale": True, "epsilon": 0.001}
+        norm = {"normalizer_fn": slim.batch_norm, "normalizer_params": params}
         layers = [slim.conv2d, slim.separable_conv2d]
         with slim.arg_scope(inception_v2.inception_v2_arg_scope()), slim.arg_scope(layers, **norm):
             # Pixels as the API's extractor scales them.

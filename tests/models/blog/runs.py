@@ -18,7 +18,7 @@ from examples.digit_scenes import config
 from examples.digit_scenes.layout import Layout
 from graph_masker import PruningSpec, auto_mask
 from graph_masker.plan import LAST_UPDATE_STEP
-from tests.helpers.running import variables_by_name
+from tests.helpers.running import as_written, variables_by_name
 from tests.models.blog import by_hand
 from tests.models.scenes import write_scenes
 from tests.oracle.training import contribs_pruning
@@ -33,15 +33,6 @@ LOSSES = (
     "regularization_loss",
     "total_loss",
 )
-
-# What differs from the demo's model.
-_CONFIG = """
-  model { faster_rcnn {
-    feature_extractor { batch_norm_trainable: true }
-    second_stage_box_predictor { mask_rcnn_box_predictor { mask_height: 14 mask_width: 14 } }
-  } }
-  train_config { batch_size: 1 }
-"""
 
 Digests = Dict[str, Any]
 
@@ -114,17 +105,22 @@ class Scenes(NamedTuple):
         config.write_config(phase, self.layout)
         pipeline = config.read_config(phase.config)
         # Batch norm that trains has more to compare. A schedule does not depend on where a run is to stop.
-        text_format.Merge(_CONFIG, pipeline)
+        pipeline.model.faster_rcnn.feature_extractor.batch_norm_trainable = True
+        pipeline.train_config.batch_size = 1
         rate, optimizer = optimizer_pb2.LearningRate(), pipeline.train_config.optimizer
         rate.CopyFrom(optimizer.adam_optimizer.learning_rate)
         rate.cosine_decay_learning_rate.total_steps = STEPS
+        rate.cosine_decay_learning_rate.warmup_steps = STEPS // 10
         optimizer.momentum_optimizer.learning_rate.CopyFrom(rate)
         pipeline.train_input_reader.shuffle = False
         phase.config.write_text(text_format.MessageToString(pipeline))
+        # Grappler makes one sum of many, which is what `summed_in_pairs` avoids.
+        session = as_written()
+        session.intra_op_parallelism_threads = session.inter_op_parallelism_threads = 1
         run_config = tf.estimator.RunConfig(
             str(phase.model),
             tf_random_seed=1,
-            session_config=tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1),
+            session_config=session,
             save_checkpoints_steps=10**9,
             save_summary_steps=10**9,
             log_step_count_steps=10**9,
@@ -231,8 +227,22 @@ def start_from(checkpoint: Path, folder: Path) -> Path:
 
 
 def _train(parts: Dict[str, Any], end: int, hooks: Sequence[Any]) -> None:
-    with numbered_seeds():
+    with numbered_seeds(), summed_in_pairs():
         parts["estimator"].train(parts["train_input_fn"], max_steps=end, hooks=hooks)
+
+
+def summed_in_pairs() -> ContextManager[Any]:
+    """Has gradients that meet added up one after the other.
+
+    TensorFlow's AddN adds into whichever of its inputs nobody reads any more, and begins with that one: of three or more,
+    the sum's last bits depend on which other op is done by then, and differ from run to run, on one thread, too.
+    """
+    original = tf.train.Optimizer.compute_gradients
+
+    def compute_gradients(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **{**kwargs, "aggregation_method": tf.AggregationMethod.EXPERIMENTAL_TREE})
+
+    return mock.patch.object(tf.train.Optimizer, "compute_gradients", compute_gradients)
 
 
 def numbered_seeds() -> ContextManager[Any]:
