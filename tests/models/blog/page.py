@@ -21,7 +21,9 @@ same seeds, same order, one thread. `{COMMAND}` trains both and writes this page
 
 The masked layers stand where the copies have them because what the two files call slim is replaced while the model is
 built: nothing of them is copied here. Random ops are seeded by their number among random ops on both sides; TensorFlow
-would seed them by the number of all ops before them, of which a model masked by hand has more.
+would seed them by the number of all ops before them, of which a model masked by hand has more. Gradients that meet are
+added up two by two, and Grappler is off: one sum of three or more TensorFlow begins with whichever of them nobody reads
+any more, and on either side its last bits differ from run to run.
 """
 
 

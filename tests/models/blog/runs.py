@@ -234,8 +234,8 @@ def _train(parts: Dict[str, Any], end: int, hooks: Sequence[Any]) -> None:
 def summed_in_pairs() -> ContextManager[Any]:
     """Has gradients that meet added up one after the other.
 
-    TensorFlow's AddN adds into whichever of its inputs nobody reads any more, and begins with that one: of three or more,
-    the sum's last bits depend on which other op is done by then, and differ from run to run, on one thread, too.
+    TensorFlow's AddN adds into whichever of its inputs nobody reads any more, and begins with that one: of three or
+    more, the sum's last bits depend on which other op is done by then, and differ from run to run, on one thread, too.
     """
     original = tf.train.Optimizer.compute_gradients
 
