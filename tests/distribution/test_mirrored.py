@@ -224,6 +224,26 @@ def test_criteria_are_shown_the_whole_gradient(tmp_path, criterion):
     assert differences({"": read_all(half.latest_checkpoint())[sums]}, {"": single[sums]})
 
 
+@pytest.mark.parametrize("criterion", ("magnitude", "taylor"))
+def test_half_precision_on_several_devices(tmp_path, criterion):
+    def model_fn(features, labels, mode):
+        start = tf.constant_initializer(((np.arange(48) - 23.5) / 64).reshape(6, 8))
+        outputs = tf.layers.dense(
+            tf.cast(features, tf.float16), 8, name="first", use_bias=False, kernel_initializer=start
+        )
+        loss = tf.reduce_mean(tf.square(tf.cast(outputs[:, :3], tf.float64) - labels))
+        train_op = tf.train.GradientDescentOptimizer(2.0**-6).minimize(loss, tf.train.get_global_step())
+        return tf.estimator.EstimatorSpec(mode, outputs, loss, train_op)
+
+    spec = PruningSpec(target_sparsity=0.75, begin_step=1, end_step=3, frequency=1, criterion=criterion)
+    look = _Look("/mask")
+    held = read_all(_train(tmp_path / "run", 4, model_fn, _strategy(), spec, [look]).latest_checkpoint())
+    assert held["first/kernel"].dtype == held["first/mask"].dtype == np.float16
+    assert held["first/mask"].sum() == kept_entries(48, 0.75)
+    for values in look.seen:
+        assert_same_bits({"": values["first/mask"]}, {"": values["first/mask/replica_1"]})
+
+
 def _computed(meta_graph):
     """Returns what each op computes from what, but for those that only wait for others."""
     nodes = [node for node in meta_graph.graph_def.node if node.op != "NoOp"]
