@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from graph_masker import tf_compat
 from graph_masker.attaching import initialize_with_weights
 from graph_masker.claims import claim
-from graph_masker.masker import Masker
+from graph_masker.masker import Masker, refuse_copies
 from graph_masker.saving.built import extend_built_savers
 from graph_masker.spec import PruningSpec
 from graph_masker.trainers import train_ops_of
@@ -42,6 +42,7 @@ def mask_graph(
         PlanError: nothing is to be masked, or gradients cannot be matched with certainty; the graph is as it was.
         SurgeryError: the graph is finalized, or lacks the collections of its variables.
     """
+    refuse_copies(graph)
     claim(graph)
     masker = Masker(graph, spec, rules)
     masker.mask(outputs or (), losses or (), strict=True)

@@ -294,6 +294,20 @@ class Masker:
         return self.update_op
 
 
+def refuse_copies(graph: Any) -> None:
+    """Refuses a graph that is imported from a training on several devices.
+
+    Raises:
+        PlanError: it has copies of variables and no longer knows them as such: savers would not restore their masks,
+            and updates not reach them.
+    """
+    for copy, first in tf_compat.lost_copies(graph).items():
+        raise PlanError(
+            f"{copy}: expected a graph of one device, found a copy of '{first}' on another one; mask it where the "
+            "training builds it (auto_mask, masking), or take a graph that is built for one device"
+        )
+
+
 class Watcher(tf_compat.GradientWatcher):
     """Masks a graph before its gradients are built; those of a tape, which has recorded the raw weights, after.
 

@@ -145,7 +145,7 @@ def _reasons(
         names = [whole_name(candidate.variable) for candidate in candidates]
         for key, pattern in spec.unmatched_patterns(names):
             raise PlanError(
-                f"{key}: '{pattern}' matches none of the {len(candidates)} weights found; "
+                f"{key}: '{pattern}' matches none of the {len(set(names))} weights found; "
                 f"`graph-masker inspect` lists their names{_example(candidates)}"
             )
     also = spec.also if spec is not None else ()

@@ -46,7 +46,8 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Table:
     """Returns one row per site: variable, op types, shape, entries, consumers and, where known, target and sparsity."""
     zeros = zeros or {}
-    table = Table(title=f"{len(plan.sites)} sites, {plan.entries:,} entries", title_justify="left")
+    title, copies = f"{len(plan.weights)} sites, {plan.entries:,} entries", len(plan.sites) - len(plan.weights)
+    table = Table(title=f"{title}; {copies} copies on further devices" if copies else title, title_justify="left")
     table.add_column("variable", overflow="fold")
     table.add_column("op types")
     for heading in ("shape", "entries", "consumers"):
@@ -56,7 +57,7 @@ def sites_table(plan: MaskPlan, zeros: Optional[Mapping[str, int]] = None) -> Ta
         table.add_column("target", justify="right")
     if zeros:
         table.add_column("sparsity", justify="right")
-    for site in plan.sites:
+    for site in plan.weights:
         row = [
             visible(site.variable),
             ", ".join(site.op_types),

@@ -61,7 +61,8 @@ class Graph(NamedTuple):
 
     def key(self, variable: OpName) -> str:
         """Returns the key under which checkpoints hold a variable."""
-        return whole_name(variable) if variable in self.view.slices else variable
+        is_part = variable in self.view.slices or variable in self.view.mirrors
+        return whole_name(variable) if is_part else variable
 
 
 def graph_of(meta_graph: Any) -> Graph:
@@ -93,7 +94,7 @@ def outline_of(reader: Reader, graph: Optional[Graph]) -> Outline:
         return _by_names(reader, masks, findings)
     held = set(reader.names())
     reasons = {graph.key(skip.variable): skip.reason for skip in graph.plan.skips}
-    sites = {graph.key(site.variable): site for site in graph.plan.sites}
+    sites = {graph.key(site.variable): site for site in graph.plan.weights}
     merged: Dict[str, List[Consumer]] = {}
     for candidate in graph.findings.candidates:
         consumers = merged.setdefault(graph.key(candidate.variable), [])

@@ -16,7 +16,7 @@ from graph_masker.claims import claim
 from graph_masker.engine import NEVER
 from graph_masker.errors import SourceError
 from graph_masker.files.source import one_line
-from graph_masker.masker import Masker
+from graph_masker.masker import Masker, refuse_copies
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
 from graph_masker.rewriting.metasavers import extend_savers
 from graph_masker.saving.wanted import state_of
@@ -54,6 +54,7 @@ class MaskedMetaGraph:
         self._meta_graph, self._view, self._graph, self._path = meta_graph, view, graph, path
         self._before = tf_compat.exported_collections(graph)
         self.hooks: Tuple[Hook, ...] = ()
+        refuse_copies(graph)
         claim(graph)
         self._masker = Masker(graph, spec, rules)
         losses = [item for item in graph.get_collection(tf.GraphKeys.LOSSES) if isinstance(item, tf.Tensor)]

@@ -136,6 +136,7 @@ from graph_masker.tf_compat.variables import (
 )
 from graph_masker.tf_compat.views import (
     captured_variables,
+    lost_copies,
     names_in_collection,
     view_of_body,
     view_of_graph,
@@ -207,6 +208,7 @@ __all__ = [
     "key_in_checkpoint",
     "kind_of_collection",
     "load_variable",
+    "lost_copies",
     "merge",
     "mirror",
     "names_in_collection",

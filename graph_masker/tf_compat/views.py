@@ -251,6 +251,15 @@ def _mirrors_in(nodes: Mapping[str, Any], variables: Collection[str]) -> Dict[st
     return found
 
 
+def lost_copies(graph: Any) -> Dict[str, str]:
+    """Returns copies of mirrored variables, each with the first one, that a graph knows by their names alone.
+
+    A graph that is imported from a MetaGraph has lost which variables are copies.
+    """
+    handles = {op.name: op.node_def for op in graph.get_operations() if op.type in VARIABLE_OPS}
+    return _mirrors_in(handles, [variable.op.name for variable in variables_of(graph)])
+
+
 def _parse_input(text: str) -> TensorRef:
     name, _, output = text.partition(":")
     return TensorRef(name, int(output or 0))

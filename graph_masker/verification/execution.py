@@ -35,7 +35,11 @@ class Execution:
 
     def value(self, name: str) -> np.ndarray:
         """Returns the value of a variable, or of a frozen graph's constant, by its op's name."""
-        fetched = self._variables.get(name, f"{name}:0")
+        handle = self._copy(name)
+        if handle is None:
+            fetched = self._variables.get(name, f"{name}:0")
+        else:
+            fetched = tf.raw_ops.ReadVariableOp(resource=handle, dtype=handle.op.get_attr("dtype"))
         value: np.ndarray = self._session.run(fetched, self._fed)
         return value
 
@@ -43,8 +47,15 @@ class Execution:
         """Gives a variable, or a frozen graph's constant, another value."""
         if name in self._variables:
             tf_compat.load_variable(self._session, self._variables[name], value)
+        elif self._copy(name) is not None:
+            self._session.run(tf.raw_ops.AssignVariableOp(resource=self._copy(name), value=tf.constant(value)))
         else:
             self._fed[f"{name}:0"] = value
+
+    def _copy(self, name: str) -> Any:
+        """Returns the handle of a mirrored variable's further copy, which is in no collection; None of all else."""
+        is_handle = name not in self._variables and self.graph.get_operation_by_name(name).type == "VarHandleOp"
+        return self.graph.get_tensor_by_name(f"{name}:0") if is_handle else None
 
     def run(self, outputs: Sequence[str], inputs: Values) -> List[np.ndarray]:
         """Computes tensors from inputs, both by their names.
