@@ -18,7 +18,7 @@ export MPLBACKEND := Agg
 
 help:
 	@echo "make demo      prune an Object Detection model on real digits, end to end (ten minutes)"
-	@echo "make demo-maskrcnn  the same with Mask R-CNN and instance masks (twenty minutes)"
+	@echo "make demo-maskrcnn  the same with Mask R-CNN and instance masks (half an hour)"
 	@echo "make test      set up and run the tests"
 	@echo "make test-all  the slow tests too"
 	@echo "make models    take every real model through the whole road (hours), write docs/models.md"
