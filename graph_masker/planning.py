@@ -108,7 +108,7 @@ def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tup
     counts once; its parts share one threshold, and their masks are the parts of one partitioned mask. So does one
     that is mirrored on several devices.
     """
-    wholes = {candidate.variable: _whole(view, candidate.variable) for candidate in candidates}
+    wholes = {candidate.variable: whole_of(view, candidate.variable) for candidate in candidates}
     existing = {wholes[candidate.variable] for candidate in candidates if candidate.existing is not None}
     per_scope = Counter(_scope(whole) for whole in set(wholes.values()))
     names: Dict[OpName, Tuple[str, str]] = {}
@@ -128,8 +128,8 @@ def _names(view: GraphView, candidates: Sequence[Candidate]) -> Dict[OpName, Tup
     return names
 
 
-def _whole(view: GraphView, variable: OpName) -> str:
-    """The name without that of the part or copy, where a variable is one of another's."""
+def whole_of(view: GraphView, variable: OpName) -> str:
+    """Returns the name without that of the part or copy, where a variable is one of another's."""
     return whole_name(variable) if variable in view.slices or variable in view.mirrors else variable
 
 

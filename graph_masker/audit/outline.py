@@ -10,9 +10,9 @@ from graph_masker.errors import SourceError
 from graph_masker.files.graphs import ConstantsReader, Reader, view_of
 from graph_masker.files.source import CheckpointReader, check_named
 from graph_masker.masks import stored_masks, weight_of_mask
-from graph_masker.naming import threshold_of, whole_name
+from graph_masker.naming import threshold_of
 from graph_masker.plan import LAST_UPDATE_STEP, MaskPlan
-from graph_masker.planning import make_plan
+from graph_masker.planning import make_plan, whole_of
 from graph_masker.sites import Consumer, Findings, find_sites
 from graph_masker.steps import OWN_STEP
 from graph_masker.view import GraphView, OpName
@@ -61,8 +61,7 @@ class Graph(NamedTuple):
 
     def key(self, variable: OpName) -> str:
         """Returns the key under which checkpoints hold a variable."""
-        is_part = variable in self.view.slices or variable in self.view.mirrors
-        return whole_name(variable) if is_part else variable
+        return whole_of(self.view, variable)
 
 
 def graph_of(meta_graph: Any) -> Graph:
