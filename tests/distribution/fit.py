@@ -26,17 +26,22 @@ def configure(devices: int) -> None:
     tf.config.experimental.set_virtual_device_configuration(cpu, [kind() for _ in range(devices)])
 
 
-def fitted() -> Any:
+def built() -> Any:
+    """Builds and compiles a model."""
+    layers = [tf.keras.layers.Dense(8, input_shape=(6,), name="first"), tf.keras.layers.Dense(3, name="second")]
+    model = tf.keras.Sequential(layers)
+    model.compile(tf.keras.optimizers.SGD(0.01), "mse")
+    return model
+
+
+def fitted() -> None:
     """Fits a model in the default graph."""
     random = np.random.RandomState(0)
     images, targets = random.rand(64, 6).astype(np.float32), random.rand(64, 3).astype(np.float32)
     with tf.distribute.MirroredStrategy([f"/cpu:{number}" for number in range(REPLICAS)]).scope():
-        layers = [tf.keras.layers.Dense(8, input_shape=(6,), name="first"), tf.keras.layers.Dense(3, name="second")]
-        model = tf.keras.Sequential(layers)
-        model.compile(tf.keras.optimizers.SGD(0.01), "mse")
+        model = built()
     dataset = tf.data.Dataset.from_tensor_slices((images, targets)).repeat().batch(BATCH)
     model.fit(dataset, steps_per_epoch=4, epochs=2, verbose=0)
-    return model
 
 
 def refused_dense() -> bool:

@@ -212,17 +212,9 @@ def test_a_replica_that_fails_leaves_nothing_behind(tmp_path):
     _train(tmp_path / "run", 5, strategy=_strategy())
 
 
-def _keras():
-    model = tf.keras.Sequential(
-        [tf.keras.layers.Dense(8, input_shape=(6,), name="first"), tf.keras.layers.Dense(3, name="second")]
-    )
-    model.compile(tf.keras.optimizers.SGD(0.01), "mse")
-    return model
-
-
 def test_keras_as_an_estimator(tmp_path):
     with tf.Graph().as_default():
-        estimator = tf.keras.estimator.model_to_estimator(_keras(), config=_config(tmp_path / "run", _strategy()))
+        estimator = tf.keras.estimator.model_to_estimator(fit.built(), config=_config(tmp_path / "run", _strategy()))
     look = _Look("/mask")
 
     def batches():
