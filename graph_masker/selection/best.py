@@ -60,10 +60,12 @@ def _of_many(keys: Keys, kept: Any, dtype: Any) -> Best:
     whole = low.dtype
     ties = tf_compat.outlined(tied, [whole, whole, whole, tf.int32])
     rarely = tf_compat.outlined(wrong, [keys.scores.dtype, tf.int32, whole, whole])
-    mask = as_mask(zero_or_one(found.near, key - 1), dtype)
+    rows, unlike = found.unlike(key)
+    part = as_mask(zero_or_one(unlike, key - 1), dtype)
     is_right = found.complete & (staying > 0) & (staying <= number)
     is_tied = is_right & (count_above(few, key - 1) > staying)
-    mask = found.completed(tf.cond(is_tied, lambda: ties(found.near, few, key, staying), lambda: mask))
+    rewritten = tf.cond(is_tied, lambda: (found.rows, ties(found.near, few, key, staying)), lambda: (rows, part))
+    mask = found.with_rows(*rewritten)
     lowest = from_key(key, keys.signed)
     return Best(*tf.cond(is_right, lambda: (mask, lowest), lambda: tuple(rarely(keys.scores, kept, low, high))))
 

@@ -27,27 +27,42 @@ class Found(NamedTuple):
 
     Attributes:
         keys: those in the range, in order.
+        places: int64 [number of these, 1], where each lies in `near`.
         above: int32 scalar, how many of all keys lie above the range.
         near: all keys of the rows that come near the range, in order.
         rows: int32, the numbers of these rows.
-        mask: of all keys, ones for those above the range, right but for these rows; with some more entries at its end.
+        mask: of all keys, ones for those above `mark`; with some more entries at its end.
+        mark: a key of the range.
         size: int32 scalar, the number of keys.
         complete: bool scalar, False where there were too many; some are missing then.
     """
 
     keys: Any
+    places: Any
     above: Any
     near: Any
     rows: Any
     mask: Any
+    mark: Any
     size: Any
     complete: Any
 
-    def completed(self, near: Any) -> Any:
-        """Returns the mask of all keys, given that of the keys near the range."""
-        mask = tf.reshape(self.mask, [-1, ROW])
-        mask = tf.reshape(tf_compat.set_rows(mask, self.rows, tf.reshape(near, [-1, ROW])), [-1])
-        return tf.slice(mask, [0], tf.expand_dims(self.size, 0))
+    def unlike(self, key: Any) -> Tuple[Any, Any]:
+        """Returns the rows in which a mask of all keys from a key of the range on is not `mask`: few of those near.
+
+        Returns:
+            Their numbers, int32, and their keys; a row may be there more than once.
+        """
+        before = key - 1
+        _, at = _between(self.keys, tf.minimum(before, self.mark), tf.maximum(before, self.mark))
+        rows = tf.gather_nd(self.places, at) // ROW
+        return tf.gather_nd(self.rows, rows), tf.reshape(tf.gather_nd(tf.reshape(self.near, [-1, ROW]), rows), [-1])
+
+    def with_rows(self, rows: Any, mask: Any) -> Any:
+        """Returns the mask of all keys, given that of the keys of some rows."""
+        whole = tf.reshape(self.mask, [-1, ROW])
+        whole = tf.reshape(tf_compat.set_rows(whole, rows, tf.reshape(mask, [-1, ROW])), [-1])
+        return tf.slice(whole, [0], tf.expand_dims(self.size, 0))
 
 
 def scan(keys: Keys, low: Any, high: Any, mark: Any, mask_dtype: Any) -> Found:
@@ -64,23 +79,23 @@ def scan(keys: Keys, low: Any, high: Any, mark: Any, mask_dtype: Any) -> Found:
     few = tf.minimum(tf.maximum(keys.size // (ROW * _FEW_SHARE), _FEW), tf.size(rows))
     complete = tf.equal(few, tf.size(rows))
     near, rows = _keys_of(keys, tf.slice(rows, [0], tf.expand_dims(few, 0)), rest)
-    if rest is not None:
-        total += count_above(keys.of(rest), mark)
-    found = _between(near, low, high)
+    found, places = _between(near, low, high)
     above = total - count_above(found, mark)
-    return Found(found, above, near, tf.cast(rows, tf.int32), mask, keys.size, complete)
+    return Found(found, places, above, near, tf.cast(rows, tf.int32), mask, mark, keys.size, complete)
 
 
 def in_range(keys: Keys, low: Any, high: Any) -> Any:
     """Returns the keys above `low` that are not above `high`, in order, however many they are."""
     if keys.extent is Extent.SMALL:
-        return _between(keys.all(), low, high)
+        return _between(keys.all(), low, high)[0]
     rows, _, _, rest = _walked(keys, _Look(keys, low, high))
-    return _between(_keys_of(keys, rows, rest)[0], low, high)
+    return _between(_keys_of(keys, rows, rest)[0], low, high)[0]
 
 
-def _between(near: Any, low: Any, high: Any) -> Any:
-    return tf.gather_nd(near, tf.where_v2((near > low) & (near <= high)))
+def _between(keys: Any, low: Any, high: Any) -> Tuple[Any, Any]:
+    """Returns the keys above `low` that are not above `high`, in order, and where they are, int64 [.., 1]."""
+    places = tf.where_v2((keys > low) & (keys <= high))
+    return tf.gather_nd(keys, places), places
 
 
 def mark_between(low: Any, high: Any) -> Any:
@@ -135,14 +150,18 @@ class _Look:
         # One after the other, so that nothing is handed over to another thread, and what is read last is written to.
         with tf.control_dependencies([near]):
             whole = self._keys.of_wide(wide)
-            held = tf.maximum(tf.minimum(whole, self._after_mark), self._mark)
+        return (near, *self.marked(whole))
+
+    def marked(self, whole: Any) -> Tuple[Any, Any]:
+        """Returns how many of some keys lie above the mark, an int32 scalar, and their mask."""
+        held = tf.maximum(tf.minimum(whole, self._after_mark), self._mark)
         # Their sum may be more than an integer holds: what is taken from it wraps around as it does.
-        marked = tf.reduce_sum(held, self._all) - tf.size(held, out_type=held.dtype) * self._mark
-        return near, tf.cast(marked, tf.int32), as_mask(held, self.mask_dtype, self._one)
+        number = tf.reduce_sum(held, self._all) - tf.size(held, out_type=held.dtype) * self._mark
+        return tf.cast(number, tf.int32), as_mask(held, self.mask_dtype, self._one)
 
 
 def _walked(keys: Keys, look: _Look) -> Tuple[Any, Any, Any, Any]:
-    """Returns what `_Look.at` does, of all pieces, and the rest that was not looked at; None where there is none."""
+    """Returns what `_Look.at` does, of all pieces; and the rest, which was marked alone, or None where there is none."""
     if keys.is_short:
         return (*look.at(keys.scores), None)
     pieces = keys.pieces()
@@ -170,6 +189,9 @@ def _walked(keys: Keys, look: _Look) -> Tuple[Any, Any, Any, Any]:
             return pieces.after(index), total + marked, nears, masks.put(mask, at, part)
 
         _, total, nears, mask = loop(lambda index, *_: index < pieces.number, add, [0, total, nears, masks.empty])
+        if pieces.rest is not None:
+            marked, part = look.marked(keys.of(pieces.rest))
+            total, mask = total + marked, masks.put_rest(mask, part)
     if pieces.rest is None:
         return nears.concat(), total, mask, None
     # What has no elements cannot be put together.

@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from typing import Any, Callable, Collection, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Collection, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import variable_pb2
@@ -228,7 +228,7 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
         Flow(ops()),
         collections,
         slices,
-        _mirrors_in(nodes, collections["variables"]),
+        _mirrors_in(nodes, lambda name: nodes[name].op, collections["variables"]),
         values,
         attribute,
         shape,
@@ -240,13 +240,13 @@ def view_of_meta_graph(meta_graph: Any) -> GraphView:
     )
 
 
-def _mirrors_in(nodes: Mapping[str, Any], variables: Collection[str]) -> Dict[str, str]:
+def _mirrors_in(names: Iterable[str], type_of: Callable[[str], str], variables: Collection[str]) -> Dict[str, str]:
     """Returns copies of mirrored variables, each with the first one: collections in files hold the first ones alone."""
     held = {name.split(":")[0] for name in variables}
     found: Dict[str, str] = {}
-    for name, node in nodes.items():
+    for name in names:
         first, _, last = name.rpartition("/replica_")
-        if last.isdigit() and node.op in VARIABLE_OPS and name not in held and first in held:
+        if last.isdigit() and first in held and name not in held and type_of(name) in VARIABLE_OPS:
             found[name] = first
     return found
 
@@ -256,8 +256,8 @@ def lost_copies(graph: Any) -> Dict[str, str]:
 
     A graph that is imported from a MetaGraph has lost which variables are copies.
     """
-    handles = {op.name: op.node_def for op in graph.get_operations() if op.type in VARIABLE_OPS}
-    return _mirrors_in(handles, [variable.op.name for variable in variables_of(graph)])
+    ops = graph._nodes_by_name
+    return _mirrors_in(ops, lambda name: str(ops[name].type), [variable.op.name for variable in variables_of(graph)])
 
 
 def _parse_input(text: str) -> TensorRef:
