@@ -217,13 +217,22 @@ class Masking:
 
         return make_train_function
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """While open, nothing is masked."""
+        was_busy, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = was_busy
+
     def _followed(self) -> List[Following]:
         graphs = (reference() for reference in self._graphs)
         # TensorFlow empties graphs that it has made for a while, such as for a SavedModel.
         return [vars(graph)[_KEY] for graph in graphs if graph is not None and _KEY in vars(graph)]
 
     def _follow(self, graph: Any, seen: int = 0) -> Optional[Following]:
-        if tf_compat.is_body(graph) or is_claimed(graph):
+        if self._busy or tf_compat.is_body(graph) or is_claimed(graph):
             return None
         following: Optional[Following] = vars(graph).get(_KEY)
         if following is None or following.owner is not self:
@@ -302,11 +311,8 @@ class Masking:
             return
         done.update(variable.op.name for variable in fresh)
         with self._lock:
-            self._busy = True
-            try:
+            with self.paused():
                 session.run([variable.initializer for variable in fresh])
-            finally:
-                self._busy = False
 
     def _report(self, item: Following) -> None:
         trains_densely = not item.masker.masks and item.has_gradients and trains(item.masker.graph)
@@ -320,10 +326,13 @@ class Masking:
 
 @contextlib.contextmanager
 def _saving_keras() -> Iterator[None]:
-    """Keras saves a model's weights and knows nothing of masks: while it does, weights are as they are masked."""
+    """Keras saves a model's weights and knows nothing of masks: while it does, weights are as they are masked.
+
+    What it builds to be saved has no masks of its own, then.
+    """
     following = None if tf.executing_eagerly() else vars(tf.get_default_graph()).get(_KEY)
     if following is None or not following.masker.masks:
         yield
         return
-    with weights_folded(following.masker, tf_compat.keras_session()):
+    with weights_folded(following.masker, tf_compat.keras_session()), following.owner.paused():
         yield

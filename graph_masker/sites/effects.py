@@ -22,6 +22,9 @@ _REPORTS = frozenset(
 _SHAPE_ONLY = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "VariableShape"})
 # A regularizer's scalar joins the loss through one of these.
 _ADDITIVE = frozenset({"Add", "AddV2", "AddN", "Pack", "AccumulateNV2"})
+_GATHERS = frozenset({"Gather", "GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd"})
+# Where ops that make a value say of which type it is.
+_TYPES = {"Const": "dtype", "Cast": "DstT"}
 _RANDOM = frozenset({"Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "PyFunc", "EagerPyFunc"})
 
 
@@ -79,6 +82,57 @@ class Kinds:
         self._view = view
         self._rules = {rule.op_type: rule for rule in rules}
         self._known: Dict[OpName, Kind] = dict(given or {})
+        self._feeding: Dict[OpName, bool] = {}
+
+    def feeds(self, op: OpName) -> bool:
+        """Tells whether what an op gives to a layer is the layer's data.
+
+        It is also where it comes of variables, and of numbers that the graph holds as a constant: data that some of the
+        variables normalize or scale, or a table of which constant rows are taken.
+        """
+        if self.of(op) is not Kind.VARIABLE:
+            return True
+        if op not in self._feeding:
+            self._feeding[op] = self._has_numbers(op)
+        return self._feeding[op]
+
+    def _has_numbers(self, op: OpName) -> bool:
+        seen, stack = {op}, [op]
+        while stack:
+            current = stack.pop()
+            if self._view.is_variable(current):
+                continue
+            kinds = {tensor: self.of(tensor.op) for tensor in self._value_inputs(current)}
+            variables = [tensor for tensor, kind in kinds.items() if kind is Kind.VARIABLE]
+            if self._is_larger(current, variables) and any(
+                kind is Kind.CONSTANT and self._is_array(tensor) and self._is_meant(current, tensor)
+                for tensor, kind in kinds.items()
+            ):
+                return True
+            waiting = {tensor.op for tensor in variables} - seen
+            seen |= waiting
+            stack.extend(waiting)
+        return False
+
+    def _is_larger(self, op: OpName, variables: Iterable[TensorRef]) -> bool:
+        """Tells whether a value has another shape than all that it comes of: else it is one of these, and changed."""
+        shape = self._view.shape(TensorRef(op))
+        return shape is not None and all(self._view.shape(tensor) not in (None, shape) for tensor in variables)
+
+    def _is_array(self, tensor: TensorRef) -> bool:
+        """Tells whether a tensor is known to have several entries."""
+        shape = self._view.shape(tensor)
+        return shape is not None and any(size > 1 for size in shape) and 0 not in shape
+
+    def _is_meant(self, op: OpName, constant: TensorRef) -> bool:
+        """Tells whether a constant is real numbers, or the places that are looked up: no shape and no axes."""
+        node, source = self._view.nodes[op], constant.op
+        if node.op_type in _GATHERS:
+            return constant == node.inputs[1]
+        while self._view.nodes[source].op_type not in _TYPES and self._view.nodes[source].inputs:
+            source = self._view.nodes[source].inputs[0].op
+        key = _TYPES.get(self._view.nodes[source].op_type)
+        return key is not None and "float" in self._view.attribute(source, key)
 
     def of(self, op: OpName) -> Kind:
         """Returns the kind of an op's outputs. Noise and everything inside a loop count as data."""
@@ -112,9 +166,11 @@ class Kinds:
     def _joined(self, op: OpName, inputs: List[Kind]) -> Kind:
         """A layer's activations are data, also where the model is fed a constant."""
         rule = self._rules.get(self._view.nodes[op].op_type)
-        if rule is not None and (rule.data_input is not None or Kind.CONSTANT in inputs):
+        if rule is None:
+            return max(inputs)
+        if rule.data_input is not None:
             return Kind.DATA
-        return max(inputs)
+        return Kind.DATA if any(self.feeds(tensor.op) for tensor in self._view.nodes[op].inputs) else max(inputs)
 
     def _source(self, op: OpName) -> Optional[Kind]:
         node = self._view.nodes[op]

@@ -194,7 +194,7 @@ class _Finder:
         for index in rule.weight_inputs:
             origin = self._origins.of(inputs[index]) if index < len(inputs) else Origin()
             others = [tensor for other, tensor in enumerate(inputs) if other != index]
-            is_alone = rule.data_input is None and any(self._kinds.of(t.op) is Kind.VARIABLE for t in others)
+            is_alone = rule.data_input is None and not all(self._kinds.feeds(t.op) for t in others)
             if origin.stop is not None and op not in self._gradient_ops and not is_alone:
                 self._block(Edge(inputs[index], op, index), origin.stop)
             for variable in origin.variables:

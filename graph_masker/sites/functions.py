@@ -115,14 +115,14 @@ def weight_inputs(
         if variables:
             found[index] = variables
     if rule.data_input is None:
-        pure = [index for index in found if kinds.of(inputs[index].op) is Kind.VARIABLE]
+        pure = [index for index in found if not kinds.feeds(inputs[index].op)]
         if len(found) > 1 and len(pure) == 1:
             found = {index: found[index] for index in pure}
         others = {index: [t for other, t in enumerate(inputs) if other != index] for index in found}
         found = {
             index: variables
             for index, variables in found.items()
-            if all(kinds.of(tensor.op) is not Kind.VARIABLE for tensor in others[index])
+            if all(kinds.feeds(tensor.op) for tensor in others[index])
         }
     return [(Edge(inputs[index], op, index), variables) for index, variables in found.items()]
 

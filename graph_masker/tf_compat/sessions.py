@@ -13,6 +13,8 @@ from tensorflow.python.client import session as session_lib
 from tensorflow.python.framework import ops
 from tensorflow.python.keras import backend
 from tensorflow.python.keras.engine import network, training
+from tensorflow.python.keras.saving import hdf5_format, saved_model_experimental
+from tensorflow.python.keras.saving.saved_model import save as saved_model_save
 
 _WATCHER, _MARK = "_graph_masker_runs", "_graph_masker_watched"
 
@@ -251,16 +253,22 @@ def install_keras_saving(saving: Callable[[], Any]) -> None:
 
     def around_save(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def save(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def save(*args: Any, **kwargs: Any) -> Any:
             with saving():
-                return original(self, *args, **kwargs)
+                return original(*args, **kwargs)
 
         setattr(save, _MARK, True)
         return save
 
-    for name in ("save", "save_weights"):
-        if not hasattr(vars(network.Network)[name], _MARK):
-            setattr(network.Network, name, around_save(vars(network.Network)[name]))
+    # What a model's `save`, `save_model` and `export_saved_model` come to, under whichever name they are called.
+    for owner, name in (
+        (network.Network, "save_weights"),
+        (hdf5_format, "save_model_to_hdf5"),
+        (saved_model_save, "save"),
+        (saved_model_experimental, "_export_mode"),
+    ):
+        if not hasattr(vars(owner)[name], _MARK):
+            setattr(owner, name, around_save(vars(owner)[name]))
 
 
 def has_train_function(model: Any) -> bool:

@@ -170,17 +170,28 @@ def test_a_model_that_is_loaded_beside_the_trained_one_predicts_the_same(tmp_pat
         assert _loaded(tmp_path / "model.h5").predict(X).tobytes() == net.predict(X).tobytes()
 
 
+def _known_to_keras():
+    """A context in which Keras makes the models of these tests from what it saved of them."""
+    return tf.keras.utils.custom_object_scope({"initializer": value_of("first")})
+
+
 def _loaded(path):
-    return tf.keras.models.load_model(str(path), custom_objects={"initializer": value_of("first")}, compile=False)
+    with _known_to_keras():
+        return tf.keras.models.load_model(str(path), compile=False)
 
 
-SAVES = {"keras": lambda net, path: net.save(path, save_format="tf"), "object": tf2.saved_model.save}
+SAVES = {
+    "keras": lambda net, path: net.save(path, save_format="tf"),
+    "function": lambda net, path: tf.keras.models.save_model(net, path, save_format="tf"),
+    "object": tf2.saved_model.save,
+    "export": tf.keras.experimental.export_saved_model,
+}
 
 
 @pytest.mark.parametrize("how", list(SAVES))
 def test_a_saved_model_computes_what_the_model_does(tmp_path, how):
     path = str(tmp_path / "saved")
-    with masking(SPEC):
+    with masking(SPEC), _known_to_keras():
         net = model()
         fit(net)
         predicted = net.predict(X)
@@ -189,6 +200,36 @@ def test_a_saved_model_computes_what_the_model_does(tmp_path, how):
         signature = tf.saved_model.loader.load(session, ["serve"], path).signature_def["serving_default"]
         (inputs,), (outputs,) = signature.inputs.values(), signature.outputs.values()
         assert session.run(outputs.name, {inputs.name: X}).tobytes() == predicted.tobytes()
+
+
+LOADS = {"keras": tf.keras.models.load_model, "export": tf.keras.experimental.load_from_saved_model}
+
+
+@pytest.mark.parametrize("how", list(LOADS))
+def test_keras_loads_a_model_that_it_saved_inside(tmp_path, how):
+    path = str(tmp_path / "saved")
+    with masking(SPEC), _known_to_keras():
+        net = model()
+        fit(net)
+        predicted = net.predict(X)
+        SAVES[how](net, path)
+        assert np.mean(net.get_weights()[0] == 0) < 0.75
+    with tf.Graph().as_default(), tf.Session(config=CONFIG), _known_to_keras():
+        loaded = LOADS[how](path)
+        assert loaded.predict(X).tobytes() == predicted.tobytes()
+        assert np.mean(loaded.get_weights()[0] == 0) == 0.75
+
+
+def test_a_function_saves_pruned_weights_as_the_method_does(tmp_path):
+    with masking(SPEC):
+        net = model()
+        fit(net)
+        tf.keras.models.save_model(net, str(tmp_path / "function.h5"))
+        net.save(str(tmp_path / "method.h5"))
+        found = [_loaded(tmp_path / f"{name}.h5").get_weights() for name in ("function", "method")]
+    assert np.mean(found[0][0] == 0) == 0.75
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_weights_folded_for_good(tmp_path):
@@ -237,7 +278,7 @@ def test_model_to_estimator(tmp_path, inside):
 
     config = tf.estimator.RunConfig(session_config=CONFIG)
     # The Estimator makes the model anew from its configuration.
-    with tf.keras.utils.custom_object_scope({"initializer": value_of("first")}):
+    with _known_to_keras():
         net = model(tf.train.GradientDescentOptimizer(0.01))
         made = tf.keras.estimator.model_to_estimator(net, model_dir=str(tmp_path), config=config)
         estimator = auto_mask_estimator(made, SPEC)
