@@ -54,12 +54,13 @@ def main(directory):
     for weight in graph_masker.fold_checkpoint(masked, folded, overwrite=True).weights:
         print(f"{weight.variable}: {weight.zeros} of {weight.entries} entries are zero")
 
-    original = tf.estimator.Estimator(model_fn, folded, config, params)
+    # In a directory of its own: evaluation writes there, and the folded checkpoint stays as it is.
+    original = tf.estimator.Estimator(model_fn, os.path.join(directory, "original"), config, params)
     test = input_fn(seed=2, epochs=1)
-    print(
-        f"accuracy masked {estimator.evaluate(test)['accuracy']:.3f}, folded {original.evaluate(test)['accuracy']:.3f}"
-    )
-    outputs = [np.array([item["logits"] for item in one.predict(test)]) for one in (estimator, original)]
+    both = [(one, tf.train.latest_checkpoint(of)) for one, of in ((estimator, masked), (original, folded))]
+    accuracies = [one.evaluate(test, checkpoint_path=path)["accuracy"] for one, path in both]
+    print("accuracy masked {:.3f}, folded {:.3f}".format(*accuracies))
+    outputs = [np.array([item["logits"] for item in one.predict(test, checkpoint_path=path)]) for one, path in both]
     print("outputs equal, bit for bit:", outputs[0].tobytes() == outputs[1].tobytes())
 
 

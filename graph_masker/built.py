@@ -26,8 +26,11 @@ def mask_graph(
 
     Backward ops move to the masked weight, and each gradient is multiplied by the mask where it leaves autodiff, so
     that training equals that of a graph masked before its gradients were built. Where the graph trains and has a
-    global step, `Masker.update_op` updates the masks on schedule: run it with the train op. The graph's savers, also
-    one that `tf.train.import_meta_graph` has returned, hold masks from then on, and its init ops initialize them.
+    global step, `Masker.update_op` updates the masks on schedule; else it is None. It waits for the train op, and so
+    brings it along: fetch both in one `session.run`, as a run of its own would train once more. The graph's savers,
+    also one that `tf.train.import_meta_graph` has returned, hold masks from then on, and its init ops initialize them.
+
+    No session may have run the graph before: it would go on without masks. Where one is open, a warning says so.
 
     Args:
         graph: a `tf.Graph`, not finalized.
@@ -52,4 +55,9 @@ def mask_graph(
         masker.attach_update(*after)
     initialize_with_weights(masker)
     extend_built_savers(masker)
+    if tf_compat.sessions_of(graph):
+        tf.logging.warning(
+            "graph_masker: a session of this graph is open. If it has run the graph before, it goes on without masks: "
+            "make a new one after mask_graph"
+        )
     return masker

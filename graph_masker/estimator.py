@@ -43,8 +43,10 @@ def auto_mask(
         required: whether it is an error if a graph that trains has nothing to mask.
 
     Raises:
-        UsageError: `spec` is not a PruningSpec, or the model_fn is masked already.
+        UsageError: `model_fn` is no function, `spec` is not a PruningSpec, or the model_fn is masked already.
     """
+    if not callable(model_fn):
+        raise UsageError(f"auto_mask: expected a model_fn, found {type(model_fn).__name__}")
     if not isinstance(spec, PruningSpec):
         raise UsageError(f"auto_mask: expected a PruningSpec, found {type(spec).__name__}")
     if is_masked(model_fn):
@@ -66,8 +68,14 @@ def auto_mask_estimator(
     """Returns a copy of an Estimator (same class, directory, configuration) with its model_fn masked.
 
     Args: see `auto_mask`.
+
+    Raises:
+        UsageError: as `auto_mask`, or `estimator` is no Estimator.
     """
-    return tf_compat.estimator_with(estimator, auto_mask(tf_compat.estimator_model_fn(estimator), spec, rules, on_plan))
+    model_fn = tf_compat.estimator_model_fn(estimator)
+    if model_fn is None:
+        raise UsageError(f"auto_mask_estimator: expected an Estimator, found {type(estimator).__name__}")
+    return tf_compat.estimator_with(estimator, auto_mask(model_fn, spec, rules, on_plan))
 
 
 def _masked_function(model_fn: ModelFn, masking: "_Masking") -> ModelFn:

@@ -310,9 +310,8 @@ class Masking:
         if not fresh:
             return
         done.update(variable.op.name for variable in fresh)
-        with self._lock:
-            with self.paused():
-                session.run([variable.initializer for variable in fresh])
+        with self._lock, self.paused():
+            session.run([variable.initializer for variable in fresh])
 
     def _report(self, item: Following) -> None:
         trains_densely = not item.masker.masks and item.has_gradients and trains(item.masker.graph)

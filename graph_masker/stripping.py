@@ -61,8 +61,9 @@ def strip_model(src: str, dst: str, progress: Optional[Progress] = None, overwri
         return _strip_frozen(source, dst, overwrite)
     if source.kind is Kind.SAVED_MODEL:
         return _strip_saved_model(source, dst, progress, overwrite)
+    remedy = "takes it" if source.prefix is not None else "takes a checkpoint, with its data"
     raise SourceError(
-        f"{src}: expected a frozen graph or a SavedModel, found {source.kind.value}; `graph-masker fold` takes it"
+        f"{src}: expected a frozen graph or a SavedModel, found {source.kind.value}; `graph-masker fold` {remedy}"
     )
 
 

@@ -176,7 +176,7 @@ def _remarks(
         found.append("threshold_decay: masks lag behind the schedule, and no number of zeros follows from it")
     unknown = [layer for layer in layers if layer.positions is None] if graph is not None else []
     if unknown:
-        hint = "" if has_size else "; the size of the images (--input-size) may tell"
+        hint = "" if has_size else "; where the input is images, their size (--input-size) may tell"
         first = unknown[0].positions_unknown
         found.append(f"multiply-adds of {len(unknown)} weights are not known, of the first because {first}{hint}")
     return found

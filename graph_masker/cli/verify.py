@@ -32,6 +32,11 @@ def verify(
     With --against, SRC may be what was folded, stripped, rewritten or pruned, and OTHER what it was made of. Nothing is
     run without --run.
     """
+    if pruned and against is None:
+        raise UsageError("--pruned: says how SRC compares with another model, and is of no use without --against")
+    for option, given in (("--output", outputs), ("--input", inputs)):
+        if given and not run:
+            raise UsageError(f"{option}: says how the graph is run, and is of no use without --run")
     quiet_tensorflow()
     from graph_masker.report import progress
     from graph_masker.verification import verify_model

@@ -88,6 +88,10 @@ def publishing(dst: str) -> Iterator[str]:
             new = os.path.join(staged, "new" + os.path.splitext(dst)[1])
             yield new
             writing.move_into_place(new, dst, os.path.join(staged, writing.OLD))
+    except shutil.Error as error:
+        # Of all that could not be copied, the first: where to, and why.
+        _, place, why = error.args[0][0]
+        raise DestinationError(f"{dst}: cannot be written: {os.path.basename(place)}: {why}") from error
     except OSError as error:
         raise DestinationError(f"{dst}: cannot be written: {error.strerror or error}") from error
 

@@ -161,7 +161,7 @@ class _Look:
 
 
 def _walked(keys: Keys, look: _Look) -> Tuple[Any, Any, Any, Any]:
-    """Returns what `_Look.at` does, of all pieces; and the rest, which was marked alone, or None where there is none."""
+    """Returns what `_Look.at` does, of all pieces, and the rest, which was marked alone; None where there is none."""
     if keys.is_short:
         return (*look.at(keys.scores), None)
     pieces = keys.pieces()

@@ -3,7 +3,7 @@
 import copy
 import functools
 import types
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from tensorflow_estimator.python.estimator import estimator as estimator_lib
 
@@ -37,7 +37,7 @@ def estimator_with(estimator: Any, model_fn: Callable[..., Any]) -> Any:
     return result
 
 
-def estimator_model_fn(estimator: Any) -> Callable[..., Any]:
-    """Returns the model_fn that an Estimator was given."""
-    model_fn: Callable[..., Any] = estimator._model_fn
+def estimator_model_fn(estimator: Any) -> Optional[Callable[..., Any]]:
+    """Returns the model_fn that an Estimator was given; None of anything else."""
+    model_fn: Optional[Callable[..., Any]] = getattr(estimator, "_model_fn", None)
     return model_fn

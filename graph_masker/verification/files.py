@@ -181,7 +181,8 @@ def _check_run(
 ) -> List[str]:
     if not outputs:
         raise UsageError(
-            f"{here.source.path}: expected outputs to compare, found none without weight decay in the graph; name some"
+            f"{here.source.path}: expected outputs to compare, found no loss but weight decay in the graph; "
+            "name some (--output)"
         )
     checks = []
     with executed(*here) as execution:

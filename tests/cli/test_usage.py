@@ -35,6 +35,9 @@ CASES = {
     ),
     "no number": (["plot", "x", "--until", "z"], "invalid value for '--until': 'z' is not a valid integer; expected `"),
     "no command": (["fald"], "no such command 'fald'; expected `graph-masker [OPTIONS] COMMAND"),
+    "nothing to compare with": (["verify", "a", "--pruned"], "--pruned: says how SRC compares with"),
+    "an output of nothing": (["verify", "a", "--output", "x:0"], "--output: says how the graph is run"),
+    "an input of nothing": (["verify", "a", "--input", "x:0=y.npy"], "--input: says how the graph is run"),
     "an end of a line": (["fald\nx"], r"no such command 'fald\nx'; expected"),
 }
 

@@ -134,6 +134,10 @@ def test_wrong_use_is_refused():
         auto_mask(plain_model_fn, {"target_sparsity": 0.5})
     with pytest.raises(UsageError, match="masked already"):
         auto_mask(auto_mask(plain_model_fn, SPEC), SPEC)
+    with pytest.raises(UsageError, match="expected a model_fn, found str"):
+        auto_mask("model", SPEC)
+    with pytest.raises(UsageError, match="expected an Estimator, found str"):
+        auto_mask_estimator("model", SPEC)
 
 
 def test_strategies_that_are_not_supported_are_refused(tmp_path):

@@ -181,3 +181,15 @@ def test_a_warm_start_is_no_saver(tmp_path):
             name: held(dense)[name].tobytes() for name in KERNELS
         }
         assert {"conv/mask", LAST} <= set(held(saver.save(session, str(tmp_path / "model"))))
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "none"])
+def test_a_session_that_may_have_run_the_graph_is_warned_of(caplog, is_open):
+    with tf.Graph().as_default() as graph:
+        value, train_op, _ = build()
+        session = tf.Session(config=CONFIG) if is_open else None
+        with caplog.at_level(logging.WARNING, "tensorflow"):
+            mask_graph(graph, SPEC, losses=[value], train_op=train_op)
+        if session is not None:
+            session.close()
+    assert any("a session of this graph is open" in record.getMessage() for record in caplog.records) == is_open

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -159,14 +160,24 @@ def test_what_an_estimator_exports(tmp_path):
         ("frozen.pb", "expected a masked graph, found no product of a constant mask"),
         ("saved", "expected a masked SavedModel, found no masked weight in it; nothing to strip"),
         ("ckpt", "expected a frozen graph or a SavedModel, found a checkpoint; `graph-masker fold` takes it"),
-        ("ckpt/model.ckpt-0.meta", "found a .meta file"),
+        ("alone.meta", "found a .meta file; `graph-masker fold` takes a checkpoint, with its data"),
     ],
 )
 def test_sources_that_are_refused(name, message, tmp_path):
     dense = write_every_kind(tmp_path / "dense", False, False)
+    shutil.copy(str(dense.folder / "ckpt" / "model.ckpt-0.meta"), str(dense.folder / "alone.meta"))
     with pytest.raises(SourceError, match=re.escape(message)):
         strip_model(str(dense.folder / name), str(tmp_path / "plain"))
     assert [item.name for item in tmp_path.iterdir()] == ["dense"]
+
+
+def test_what_cannot_be_copied_is_named_in_one_line(written, tmp_path):
+    shutil.copytree(str(written.folder / "saved"), str(tmp_path / "saved"))
+    (tmp_path / "saved" / "assets").mkdir(exist_ok=True)
+    (tmp_path / "saved" / "assets" / "names.txt").symlink_to("nowhere")
+    with pytest.raises(DestinationError, match=r"plain: cannot be written: names\.txt: .*No such file or directory"):
+        strip_model(str(tmp_path / "saved"), str(tmp_path / "plain"))
+    assert [item.name for item in tmp_path.iterdir()] == ["saved"]
 
 
 @pytest.mark.parametrize("name", ["frozen.pb", "saved"])

@@ -213,6 +213,60 @@ def test_what_is_left_dense_has_its_reason(kind: str, case: str):
     assert reason in skips_of(plan)["v"]
 
 
+def _images(*shape: int) -> Any:
+    return tf.constant(np.arange(np.prod(shape)).reshape(shape), tf.uint8)
+
+
+def _scaled_in_a_function(values: Any) -> Any:
+    scale = tf.identity(kernel(3, name="scale"))
+    return tf.function(lambda x: x * scale, autograph=False)(values)
+
+
+# What a layer reads where the graph holds the data as a constant.
+CONSTANT_DATA = {
+    "as it is": lambda: tf.ones([4, 3]) * 2.0,
+    "normalized": lambda: tf.layers.batch_normalization(tf.constant(np.ones([4, 3], np.float32)), training=True),
+    "scaled": lambda: tf.constant(np.ones([4, 3], np.float32)) * kernel(3, name="scale"),
+    "cast and scaled": lambda: tf.cast(_images(4, 3), tf.float32) / kernel(name="scale"),
+    "looked up": lambda: tf.nn.embedding_lookup(kernel(9, 3, name="table"), tf.constant([1, 2, 2, 8])),
+    "in a function": lambda: _scaled_in_a_function(tf.constant(np.ones([4, 3], np.float32))),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("case", CONSTANT_DATA)
+def test_constant_data_is_data_also_behind_variables(kind: str, case: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        hidden = tf.matmul(CONSTANT_DATA[case](), kernel(3, 5))
+        outputs = [tf.matmul(tf.tanh(hidden), kernel(5, 2, name="next/kernel"))]
+        assert {site.variable for site in plan_graph(graph, SPEC, outputs).sites} == {"layer/kernel", "next/kernel"}
+
+
+# What a weight is multiplied by where there is no data: statistics of weights, in which numbers are held, too.
+NO_DATA = {
+    "a vector": lambda weight: kernel(1, 3, name="u", trainable=False) @ weight,
+    "normalized vector": lambda weight: tf.nn.l2_normalize(kernel(1, 3, name="u", trainable=False)) @ weight,
+    "itself": lambda weight: tf.matmul(weight, weight, transpose_a=True) - np.eye(3, dtype=np.float32),
+    "a masked vector": lambda weight: (kernel(1, 3, name="u", trainable=False) * np.float32([[1, 0, 1]])) @ weight,
+    "part of a vector": lambda weight: tf.reshape(kernel(1, 6, name="u", trainable=False), [2, 3]) @ weight,
+    "towards orthogonality": lambda weight: (
+        weight @ (1.5 * np.eye(3, dtype=np.float32) - 0.5 * tf.matmul(weight, weight, transpose_a=True))
+    ),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("case", NO_DATA)
+def test_a_statistic_of_weights_is_no_layer(kind: str, case: str):
+    with tf.Graph().as_default() as graph, scope(kind):
+        weight = kernel(3, 3)
+        output = data(2, 3) @ weight
+        loss = tf.reduce_sum(output) + 0.1 * tf.reduce_sum(tf.square(NO_DATA[case](weight)))
+        (site,) = plan_graph(graph, SPEC, [output], [loss]).sites
+        assert site.variable == "layer/kernel"
+        assert [consumer.op for consumer in site.consumers] == [output.op.name]
+
+
 GATHERS = tuple(WeightRule(op, (0,), "embedding", data_input=1) for op in ("GatherV2", "ResourceGather"))
 
 
