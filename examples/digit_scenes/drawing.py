@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from object_detection.utils import np_box_ops
 from PIL import Image
 
 from examples.digit_scenes.exporting import Detections
@@ -15,7 +16,7 @@ from examples.digit_scenes.scenes import Scene
 
 COLOURS = {"truth": "#4da3ff", "dense": "#ffb000", "pruned": "#38d878"}
 PANEL = 2.7  # inches
-SHOWN = 0.4  # detections below this score are left out
+OVERLAP = 0.5  # intersection over union of two boxes that are taken for the same place
 INSIDE = 0.5  # pixels above this probability are drawn as part of the digit
 COVER = 0.55  # opacity of masks
 
@@ -66,6 +67,7 @@ def draw_detections(
     dense: Sequence[Detections],
     pruned: Sequence[Detections],
     titles: Sequence[str],
+    least: float,
     path: Path,
 ) -> None:
     """Writes the picture: one column per scene, one row each for ground truth, dense and pruned.
@@ -75,6 +77,7 @@ def draw_detections(
         dense: Detections of the dense model, one per scene.
         pruned: Detections of the pruned model, one per scene.
         titles: Titles of the three rows.
+        least: Detections below this score are left out.
         path: PNG file to write.
     """
     figure = Figure(figsize=(PANEL * len(scenes) + 0.4, PANEL * 3 + 0.2), dpi=110)
@@ -85,7 +88,9 @@ def draw_detections(
         for column, scene in enumerate(scenes):
             side = scene.image.shape[0]
             found = {"dense": dense[column], "pruned": pruned[column]}
-            shown = _truth(scene, dense[column].masks is not None) if key == "truth" else _shown(found[key], side)
+            shown = (
+                _truth(scene, dense[column].masks is not None) if key == "truth" else _shown(found[key], side, least)
+            )
             _draw(grid[row, column], scene.image, shown, COLOURS[key])
     figure.tight_layout(pad=0.5)
     figure.savefig(str(path))
@@ -95,9 +100,13 @@ def _truth(scene: Scene, with_masks: bool) -> _Labelled:
     return _Labelled(scene.boxes, [str(label) for label in scene.labels], scene.masks if with_masks else None)
 
 
-def _shown(found: Detections, side: int) -> _Labelled:
-    """Keeps what is confident enough to draw."""
-    keep = found.scores >= SHOWN
+def _shown(found: Detections, side: int, least: float) -> _Labelled:
+    """Keeps what is confident enough to draw; at one place the digit of the highest score."""
+    keep: List[int] = []
+    for index in np.argsort(-found.scores, kind="stable"):
+        same_place = np_box_ops.iou(found.boxes[[index]], found.boxes[keep]) > OVERLAP
+        if found.scores[index] >= least and not same_place.any():
+            keep.append(index)
     labels = [f"{digit}  {score:.2f}" for digit, score in zip(found.labels[keep], found.scores[keep])]
     if found.masks is None:
         return _Labelled(found.boxes[keep], labels, None)

@@ -22,6 +22,7 @@ class Model(NamedTuple):
         prune_rate: Learning rate of pruning.
         scenes: Training scenes.
         held_out: Held-out scenes.
+        shown: Detections below this score are not drawn.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Model(NamedTuple):
     prune_rate: float
     scenes: int
     held_out: int
+    shown: float
 
 
 MODELS = {
@@ -50,6 +52,7 @@ MODELS = {
         prune_rate=0.05,
         scenes=3000,
         held_out=240,
+        shown=0.4,
     ),
     "mask_rcnn": Model(
         title="Mask R-CNN Inception V2",
@@ -64,5 +67,6 @@ MODELS = {
         prune_rate=0.0005,
         scenes=1500,
         held_out=80,
+        shown=0.15,
     ),
 }

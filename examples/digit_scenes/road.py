@@ -108,6 +108,7 @@ def run(layout: Layout, settings: Settings, stream: Optional[IO[str]] = None) ->
             exporting.detect(dense.frozen_graph, images),
             exporting.detect(pruned.frozen_graph, images),
             titles,
+            model.shown,
             layout.picture,
         )
 
