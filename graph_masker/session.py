@@ -110,7 +110,8 @@ class Masking:
         self._graphs: List[weakref.ref[Any]] = []
         self._initialized: weakref.WeakKeyDictionary[Any, Set[str]] = weakref.WeakKeyDictionary()
         self._models: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._busy = False
+        # Of each thread: another one may build and run meanwhile.
+        self._paused = threading.local()
 
     @property
     def maskers(self) -> Tuple[Masker, ...]:
@@ -219,12 +220,16 @@ class Masking:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """While open, nothing is masked."""
-        was_busy, self._busy = self._busy, True
+        """While open, nothing is masked that this thread builds or runs."""
+        before, self._paused.now = self._is_paused, True
         try:
             yield
         finally:
-            self._busy = was_busy
+            self._paused.now = before
+
+    @property
+    def _is_paused(self) -> bool:
+        return bool(getattr(self._paused, "now", False))
 
     def _followed(self) -> List[Following]:
         graphs = (reference() for reference in self._graphs)
@@ -232,7 +237,7 @@ class Masking:
         return [vars(graph)[_KEY] for graph in graphs if graph is not None and _KEY in vars(graph)]
 
     def _follow(self, graph: Any, seen: int = 0) -> Optional[Following]:
-        if self._busy or tf_compat.is_body(graph) or is_claimed(graph):
+        if self._is_paused or tf_compat.is_body(graph) or is_claimed(graph):
             return None
         following: Optional[Following] = vars(graph).get(_KEY)
         if following is None or following.owner is not self:
@@ -277,7 +282,7 @@ class Masking:
         return None if following is None else following.masker.mask_body
 
     def _complete(self, graph: Any) -> None:
-        if not _OPEN or self._busy:
+        if not _OPEN or self._is_paused:
             return
         following = self._follow(graph)
         if following is None:
@@ -293,7 +298,7 @@ class Masking:
             self._on_checkpoint(following.plan, action, str(path))
 
     def _before_run(self, session: Any) -> None:
-        if self._busy:
+        if self._is_paused:
             return
         self._complete(session.graph)
         following = vars(session.graph).get(_KEY)

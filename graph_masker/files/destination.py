@@ -88,10 +88,6 @@ def publishing(dst: str) -> Iterator[str]:
             new = os.path.join(staged, "new" + os.path.splitext(dst)[1])
             yield new
             writing.move_into_place(new, dst, os.path.join(staged, writing.OLD))
-    except shutil.Error as error:
-        # Of all that could not be copied, the first: where to, and why.
-        _, place, why = error.args[0][0]
-        raise DestinationError(f"{dst}: cannot be written: {os.path.basename(place)}: {why}") from error
     except OSError as error:
         raise DestinationError(f"{dst}: cannot be written: {error.strerror or error}") from error
 
@@ -110,7 +106,12 @@ def publishing_saved_model(folder: str, dst: str, written: Collection[str]) -> I
     """
     left = {os.path.join(folder, path) for path in written}
     with publishing(dst.rstrip(os.sep)) as new:
-        shutil.copytree(folder, new, ignore=lambda at, names: [n for n in names if os.path.join(at, n) in left])
+        try:
+            shutil.copytree(folder, new, ignore=lambda at, names: [n for n in names if os.path.join(at, n) in left])
+        except shutil.Error as error:
+            # Of all that could not be copied, the first: where to, and why.
+            _, place, why = error.args[0][0]
+            raise OSError(f"{os.path.basename(place)}: {why}") from error
         yield new
         for at, _, names in os.walk(new):
             for name in names:
