@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -289,3 +290,26 @@ def test_model_to_estimator(tmp_path, inside):
     masks = [name for name in estimator.get_variable_names() if name.endswith("/mask")]
     assert len(masks) == 2
     assert {np.mean(estimator.get_variable_value(name)) for name in masks} == {0.25}
+
+
+@pytest.mark.parametrize("in_a_thread", [True, False], ids=["another thread", "the same"])
+def test_a_pause_is_of_one_thread_alone(in_a_thread):
+    graph = tf.Graph()
+
+    def build_and_run():
+        with graph.as_default(), tf.Session(config=CONFIG) as session:
+            net = tf.layers.dense(tf.constant(X), 4, name="thread")
+            step = tf.train.get_or_create_global_step()
+            train = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(tf.square(net)), step)
+            session.run(tf.global_variables_initializer())
+            session.run(train)
+
+    with tf.Graph().as_default(), masking(SPEC, required=False) as masker, masker.paused():
+        worker = threading.Thread(target=build_and_run)
+        if in_a_thread:
+            worker.start()
+            worker.join()
+        else:
+            build_and_run()
+    masks = [variable.op.name for variable in graph.get_collection("masks")]
+    assert masks == (["thread/mask"] if in_a_thread else [])
