@@ -41,6 +41,8 @@ def run_model(model: Model, results: Path, brief: bool = False, lines: int = 25)
             raise FileNotFoundError(f"{model.title} needs {SECOND}; `make .venv/second-api/ready` installs it")
         paths.insert(0, str(SECOND_API))
     written = results / f"{model.name}.json"
+    if written.exists():  # of another run: it must not stand for this one if this one fails
+        written.unlink()
     folder = Path(tempfile.mkdtemp(prefix=f"{model.name}."))
     command = [*PYTHON, "-m", "tests.models.matrix.child", model.name, str(folder / "run"), str(written)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
