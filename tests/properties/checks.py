@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 from fixtures.random_graphs import Built, Model
 from graph_masker.masker import Masker
 from graph_masker.plan import LAST_UPDATE_STEP, Site
+from graph_masker.tf_compat import is_in_loop
 from tests.helpers.bits import assert_same_bits, unsigned_zeros
 from tests.helpers.graphs import collection_names, snapshot
 from tests.helpers.running import normal_value, random_mask
@@ -303,11 +304,13 @@ def _comparable(subject: Subject, masks: Mapping[str, Any], values: Values) -> V
 def _sums_of_unsettled_order(subject: Subject, values: Values) -> List[str]:
     """Names the gradients that are sums of three or more, some of them added up before the mask and some after.
 
-    Only a weight that the model reads several times has such.
+    Only a weight that the model reads several times has such. What gathers rows in a loop has a gradient of its own per
+    turn: the masked graph adds them up before the mask, the dense one adds each to those of the turn's other reads.
     """
     names = []
     for site in subject.sites:
-        edges = sum(len(read.reroutes) for read in site.reads) + len(site.gathers)
+        gathers = [subject.dense.built.graph.get_operation_by_name(name) for name in site.gathers]
+        edges = sum(len(read.reroutes) for read in site.reads) + sum(2 if is_in_loop(op) else 1 for op in gathers)
         for number in range(len(subject.dense.built.calls)):
             data, decay, applied = (f"{part} {number} {site.variable}" for part in ("data", "decay", "applied"))
             if data in values and len(site.reads) + len(site.gathers) > 1:

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow.compat.v1 as tf
 
-from fixtures.random_graphs import Cond, Layer, Loop, Model
+from fixtures.random_graphs import Cond, Head, Layer, Loop, Model
 from graph_masker.masker import Masker
 from tests.helpers.bits import assert_same_bits
 from tests.properties.checks import check_everything, ones, subject_of
@@ -13,6 +13,9 @@ SHRUNK = {
     "cached_value_feeds_model_and_average": Model((Layer("dynamic_lstm"),), kind="resource", averages="before"),
     "cached_value_feeds_model_and_decay": Model((Layer("static_gru"),), kind="resource", decay_by_hand=True),
     "cached_value_feeds_model_and_summary": Model((Layer("static_lstm"),), kind="resource", summaries=True),
+    "embedding_and_its_product_inside_a_loop": Model(
+        (Layer("dense"),), heads=(Head((Loop((Layer("tied"),)),)),), kind="resource"
+    ),
     "ref_variable_read_inside_a_cond": Model((Layer("matmul"), Cond((Layer("matmul", read="read_value"),)))),
     "ref_variable_read_inside_a_loop": Model((Layer("matmul"), Loop((Layer("matmul", read="read_value"),)))),
 }
