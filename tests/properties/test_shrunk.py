@@ -1,13 +1,14 @@
 """Models that random search found and shrank. Each one failed once, or fails as yet."""
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from fixtures.random_graphs import Cond, Head, Layer, Loop, Model
 from graph_masker.masker import Masker
 from tests.helpers.bits import assert_same_bits
-from tests.properties.checks import check_everything, ones, subject_of
-from tests.properties.twins import SPEC
+from tests.properties.checks import check_everything, ones, subject_of, trained
+from tests.properties.twins import SPEC, dense, twins
 
 SHRUNK = {
     "cached_value_feeds_model_and_average": Model((Layer("dynamic_lstm"),), kind="resource", averages="before"),
@@ -61,3 +62,22 @@ def test_decay_stays_raw_where_it_is_differentiated_alone(decay_first: bool):
                 tf.gradients(objective, [kernel])
         assert [site.variable for site in masker.plan.sites] == ["kernel"]
         assert graph.get_operation_by_name("kernel/Regularizer/L2Loss").inputs[0].op.type == "Identity"
+
+
+READ_LATE = Model((Layer("dense"), Loop((Layer("matmul", read="read_value"),), times=1)))
+
+
+def test_both_ways_train_alike_where_a_loop_of_gradients_reads_a_ref_variable():
+    assert_same_bits(trained(READ_LATE, "after"), trained(READ_LATE, "before"))
+
+
+def test_a_loop_of_gradients_reads_a_ref_variable_after_its_update():
+    """TensorFlow's own, without masks: gradients that are the same in two runs are not, where the second one trains."""
+    with twins(dense(READ_LATE)) as (twin,):
+        twin.load(twin.start())
+        first, second = twin.evaluate(), twin.evaluate()
+        applied = twin.train(0)
+    late, own = "dense_0_2/kernel", "matmul_0/kernel"
+    assert_same_bits(second, first)
+    assert np.array_equal(applied[own], first[f"applied 0 {own}"])
+    assert not np.array_equal(applied[late], first[f"applied 0 {late}"])
