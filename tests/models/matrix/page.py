@@ -56,8 +56,9 @@ One model does not build: SSD MobileNet V1 PPN of {FIRST}. It takes the first of
 3 refuses; {SECOND} has mended that.
 """
 COSTS = """
-CPU seconds of one build each, by the stopwatch of [the benchmarks](benchmarks.md), which repeat theirs. On small nets
-it is what masking costs whatever the graph. Memory, and minutes of CPU, are those of the whole road.
+CPU seconds of one build each, by the stopwatch of [the benchmarks](benchmarks.md), which repeat theirs; `make test-all`
+runs other tests beside them. On small nets it is what masking costs whatever the graph. Memory, and minutes of CPU, are
+those of the whole road.
 """
 
 
