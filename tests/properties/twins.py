@@ -125,10 +125,14 @@ class Twin:
             fetches.update({f"loss {part} {number}": loss for part, loss in call.parts})
         found = self._run(fetches)
         for number, call in enumerate(self.built.calls):
-            found.update(self._run({f"applied {number} {name}": tensor for name, tensor in call.gradients.items()}))
+            found.update({f"applied {number} {name}": value for name, value in self.gradients(number).items()})
             for part, _ in call.parts:
                 found.update(self._run(_starting(f"{part} ", self._parts[number])))
         return found
+
+    def gradients(self, number: int) -> Values:
+        """Returns what the optimizer of the call of this number would be given, by variable name."""
+        return self._run(self.built.calls[number].gradients)
 
     def _run(self, fetches: Mapping[str, Any]) -> Values:
         return dict(self._session.run(dict(fetches), self._feed()))
