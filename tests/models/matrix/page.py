@@ -11,8 +11,8 @@ from tests.models.matrix.result import Result
 HEAD = """
 Every model here comes from pip and is used as it comes: graph_masker sees nothing but the graph that its package
 builds. Each is taken through the whole road, in a process of its own, with small images, batch size 1 and few classes.
-`make test-all` runs them all, compares what it finds with the counts below, and writes this page; `make models` does so
-without the other tests, and `make test` runs a few.
+`make test-all` runs them all, compares what it finds with the counts below, and writes this page; `make models` runs
+them and writes it, and `make test` runs a few.
 
 **Detectors** go through the Object Detection API's own `create_estimator_and_inputs`, Estimator and exporter, on scenes
 of real digits: `auto_mask_estimator`, two steps with a mask update, a new Estimator that goes on for two more with the
